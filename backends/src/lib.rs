@@ -1,0 +1,24 @@
+//! Kernel → machine code → artefact.
+//!
+//! # Invariants
+//! - A back end sees kernels and programs, never a graph.
+//! - Compiling the same kernels for the same target gives the same bytes, on any number of threads.
+//! - What a back end cannot do is a [`Diagnostic`](ir::Diagnostic), not a panic.
+
+use ir::target::Target;
+use ir::{Diagnostics, Kernel};
+
+pub mod cranelift;
+pub mod link;
+#[cfg(feature = "llvm")]
+pub mod llvm;
+pub mod object;
+
+/// A code generator for kernels.
+pub trait Backend: Sync {
+    fn name(&self) -> &'static str;
+
+    /// Compiles `kernels` into one or more relocatable objects. Kernel `k` becomes the global (hidden) symbol
+    /// `{prefix}_{k.name}` with the calling convention of [`ir::kernel`].
+    fn compile(&self, kernels: &[Kernel], prefix: &str, target: &Target) -> Result<Vec<Vec<u8>>, Diagnostics>;
+}

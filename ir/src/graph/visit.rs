@@ -1,0 +1,2 @@
+//! petgraph visit traits.
+pub struct GraphRef;

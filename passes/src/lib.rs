@@ -1,0 +1,18 @@
+//! Graph → Graph passes, lowering to a Program, Program passes.
+//!
+//! # Invariants
+//! - A pass never sees LLVM or Cranelift; constants are evaluated by an [`Evaluator`] that is handed in.
+//! - A graph is edited by patches only; a pass that leaves something alone says why (its `Keep` enum).
+//! - Passes are idempotent and deterministic.
+
+use ir::{Diagnostics, Kernel};
+
+pub mod templates;
+
+/// Runs kernels at compile time, for constant folding. `src/` hands in the Cranelift JIT; tests may use the
+/// interpreter.
+pub trait Evaluator: Sync {
+    /// Runs all tasks of `kernel` on `inputs` (its `In` parameters in order, little-endian elements) and returns
+    /// the bytes of its `Out` parameters in order.
+    fn eval(&self, kernel: &Kernel, inputs: &[&[u8]]) -> Result<Vec<Vec<u8>>, Diagnostics>;
+}
