@@ -5,7 +5,7 @@ use ir::target::Target;
 use ir::{Kernel, Layout};
 
 /// A combination of layouts that some template handles well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Offer {
     /// One layout for each operand, in order (epilogue operands included).
     pub operands: Vec<Layout>,
