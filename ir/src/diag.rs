@@ -157,4 +157,51 @@ impl std::error::Error for Diagnostics {}
 /// E00xx text · E01xx graph verifier · E02xx shape rules · E03xx import · E04xx passes and lowering ·
 /// E05xx program verifier · E06xx kernel verifier · E07xx back ends and linking · E08xx files and limits ·
 /// E09xx data (images, labels, data sets).
-pub const CODES: &[(&str, &str)] = &[];
+pub const CODES: &[(&str, &str)] = &[
+    (
+        "E0601",
+        "A kernel declares something outside its limits: a dimension, the number of tasks or of lanes, a list of parameters that is not the list of in, out and inout buffers, or a view that is not declared like the buffer it looks at.",
+    ),
+    (
+        "E0602",
+        "A register of a kernel must be defined once, before its uses, and be used only in the block that defines it or in a block inside that one. Values leave a loop only as its results.",
+    ),
+    (
+        "E0603",
+        "Types in a kernel must agree exactly: element type and number of lanes. Use splat from one lane to several, convert between element types. Integers have add, sub, mul, max, min and neg only.",
+    ),
+    (
+        "E0604",
+        "A loop of a kernel is malformed: its variable belongs to another loop or is used outside, its step is not positive, a bound is missing, or the values that it carries do not correspond to its initial values, yields and results.",
+    ),
+    (
+        "E0605",
+        "An access of a kernel is malformed: it has another number of indices than the buffer has dimensions, uses a view outside its block, or stores to an in parameter.",
+    ),
+    (
+        "E0690",
+        "The interpreter was given inputs that do not fit the kernel's in and inout parameters in number or size.",
+    ),
+    (
+        "E0691",
+        "While the interpreter ran a kernel, an index left its dimension. The kernel verifier should have refused the kernel.",
+    ),
+    (
+        "E0692",
+        "While the interpreter ran a kernel, it read an element of scratch or of an out parameter that the same task had not written.",
+    ),
+    (
+        "E0693",
+        "While the interpreter ran a kernel, two tasks touched one element and at least one of them wrote it: the result would depend on the order of tasks.",
+    ),
+    ("E0694", "A kernel ended without having written every element of its out parameters."),
+    (
+        "E0695",
+        "A kernel gave different results for another order of tasks or for other contents of memory before the run.",
+    ),
+    (
+        "E0696",
+        "The interpreter found a fault of a program's memory plan: a buffer used outside its lifetime, overwritten before it was read, or an argument that does not fit.",
+    ),
+    ("E0697", "An input or a tensor does not fit the graph that the interpreter was asked to run."),
+];
