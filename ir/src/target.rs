@@ -55,7 +55,7 @@ pub const X86_64_V3: Target = Target {
     registers: 16,
     has_fma: true,
     block: 8,
-    tiles: &[tile(6, 2), tile(4, 3)],
+    tiles: &[tile(6, 2), tile(4, 3), tile(8, 1)],
     l1_bytes: 32 << 10,
     l2_bytes: 512 << 10,
 };

@@ -2,7 +2,7 @@
 
 use crate::op::OpDef;
 
-mod conv2d;
+pub mod conv2d;
 mod relu;
 
 /// Every op, sorted by name.

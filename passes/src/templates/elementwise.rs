@@ -1,0 +1,136 @@
+//! Element-wise maps, and the two halves of an option-A shortcut, as vector code.
+//!
+//! `relu`, `clamp` and `add` do not care about layout: they run over the tensor as one row. `scale_shift`,
+//! `subsample` and `pad_channels` work on channel blocks.
+
+use super::{Offer, Request, vector_cost_ns};
+use ir::entity::{Buf, Reg};
+use ir::kernel::build::min_of;
+use ir::kernel::{Affine, KernelBuilder, Role};
+use ir::{DType, Kernel, Layout};
+
+/// Vectors that one task of a flat map handles: some tens of kilobytes.
+const VECTORS_PER_TASK: i64 = 1024;
+
+fn is_flat(r: &Request) -> bool {
+    matches!(r.op.name, "relu" | "clamp" | "add")
+}
+
+pub fn offers(r: &Request) -> Vec<Offer> {
+    let offer = |layout: Layout| {
+        let operands = r.ctx.operands.iter().map(|t| if t.dims.len() == 4 { layout } else { Layout::Plain }).collect();
+        Offer { operands, result: layout, cost_ns: vector_cost_ns(r) }
+    };
+    let dims = |t: &ir::op::BufType| t.dims.len() == 4 && t.dims[1] % r.block() == 0;
+    let mut out = Vec::new();
+    let whole_blocks = match r.op.name {
+        "pad_channels" => {
+            r.ctx.attrs.int("before") % r.block() == 0 && dims(&r.ctx.operands[0]) && dims(&r.ctx.results[0])
+        }
+        _ => dims(&r.ctx.results[0]),
+    };
+    out.extend(whole_blocks.then(|| offer(Layout::Blocked(r.target.block))));
+    out.extend(is_flat(r).then(|| offer(Layout::Plain)));
+    out
+}
+
+pub fn build(r: &Request) -> Option<Kernel> {
+    let given: Vec<Layout> = r.ctx.operands.iter().map(|t| t.layout).collect();
+    offers(r).into_iter().find(|o| o.operands == given && o.result == r.ctx.results[0].layout)?;
+    Some(if is_flat(r) { flat(r) } else { by_block(r) })
+}
+
+fn map(k: &mut KernelBuilder, r: &Request, v: &[Reg], lanes: u32) -> Reg {
+    match r.op.name {
+        "relu" => {
+            let zero = k.constant(DType::F32, lanes, 0.0);
+            k.max(v[0], zero)
+        }
+        "clamp" => {
+            let lo = k.constant(DType::F32, lanes, r.ctx.attrs.float("lo"));
+            let hi = k.constant(DType::F32, lanes, r.ctx.attrs.float("hi"));
+            let low = k.max(v[0], lo);
+            k.min(low, hi)
+        }
+        _ => v[1..].iter().fold(v[0], |sum, &x| k.add(sum, x)),
+    }
+}
+
+fn flat(r: &Request) -> Kernel {
+    let total: i64 = r.ctx.results[0].dims.iter().product();
+    let lanes = i64::from(r.target.block);
+    let mut k = KernelBuilder::new(format!("{}_{total}", r.op.name));
+    let ins: Vec<Buf> =
+        (0..r.ctx.operands.len()).map(|i| k.param(&format!("x{i}"), DType::F32, &[total], Role::In)).collect();
+    let y = k.param("y", DType::F32, &[total], Role::Out);
+    let step = |k: &mut KernelBuilder, at: Affine, lanes: i64| {
+        let v: Vec<Reg> = ins.iter().map(|&b| k.load_vec(b, lanes as u32, std::slice::from_ref(&at))).collect();
+        let v = map(k, r, &v, lanes as u32);
+        k.store(y, &[at], v);
+    };
+    let chunk = VECTORS_PER_TASK * lanes;
+    let t = k.tasks((total + chunk - 1) / chunk);
+    let vectors = total / lanes;
+    k.for_(0, min_of([Affine::constant(VECTORS_PER_TASK), &t * -VECTORS_PER_TASK + vectors]), |k, i| {
+        step(k, &t * chunk + i * lanes, lanes);
+    });
+    if total % lanes > 0 {
+        // The elements after the last whole vector, in the task whose chunk they are in.
+        let start = &t * -chunk + vectors * lanes;
+        let end = min_of([Affine::constant(chunk), &t * -chunk + total]);
+        k.for_(ir::kernel::build::max_of([Affine::constant(0), start]), end, |k, i| step(k, &t * chunk + i, 1));
+    }
+    k.finish()
+}
+
+/// One task a channel block of the result.
+fn by_block(r: &Request) -> Kernel {
+    let (x, y) = (&r.ctx.operands[0], &r.ctx.results[0]);
+    let lanes = r.target.block;
+    let mut k = KernelBuilder::new(format!("{}_{}_{}x{}", r.op.name, y.dims[1], y.dims[2], y.dims[3]));
+    let ins: Vec<Buf> = (0..r.ctx.operands.len())
+        .map(|i| k.param(&format!("x{i}"), DType::F32, &r.ctx.operands[i].physical(), Role::In))
+        .collect();
+    let out = k.param("y", DType::F32, &y.physical(), Role::Out);
+    let (blocks, h, w) = (y.dims[1] / r.block(), y.dims[2], y.dims[3]);
+    let t = k.tasks(y.dims[0] * blocks);
+    let (image, block) = (t.floordiv(blocks), t.modulo(blocks));
+    let each_pixel = |k: &mut KernelBuilder, f: &mut dyn FnMut(&mut KernelBuilder, &Affine, &Affine)| {
+        k.for_(0, h, |k, i| k.for_(0, w, |k, j| f(k, &i, &j)));
+    };
+    let at = |i: &Affine, j: &Affine| [image.clone(), block.clone(), i.clone(), j.clone(), 0.into()];
+    match r.op.name {
+        "scale_shift" => {
+            let channel = [&block * i64::from(lanes)];
+            let (a, b) = (k.load_vec(ins[1], lanes, &channel), k.load_vec(ins[2], lanes, &channel));
+            each_pixel(&mut k, &mut |k, i, j| {
+                let v = k.load_vec(ins[0], lanes, &at(i, j));
+                let v = k.fma(v, a, b);
+                k.store(out, &at(i, j), v);
+            });
+        }
+        "subsample" => {
+            let step = r.ctx.attrs.pair("step").map(u64::cast_signed);
+            each_pixel(&mut k, &mut |k, i, j| {
+                let v = k.load_vec(ins[0], lanes, &at(&(i * step[0]), &(j * step[1])));
+                k.store(out, &at(i, j), v);
+            });
+        }
+        _ => {
+            let before = r.ctx.attrs.int("before") / i64::from(lanes);
+            let zero = k.constant(DType::F32, lanes, 0.0);
+            each_pixel(&mut k, &mut |k, i, j| k.store(out, &at(i, j), zero));
+            // Runs once for the blocks that come from the input, not at all for the zeros around them.
+            let source = &block - before;
+            let (lo, hi) =
+                ([Affine::constant(0), source.clone()], [source + 1, Affine::constant(x.dims[1] / r.block())]);
+            k.for_(ir::kernel::build::max_of(lo), min_of(hi), |k, from| {
+                each_pixel(k, &mut |k, i, j| {
+                    let v = k.load_vec(ins[0], lanes, &[image.clone(), from.clone(), i.clone(), j.clone(), 0.into()]);
+                    k.store(out, &at(i, j), v);
+                });
+            });
+        }
+    }
+    k.finish()
+}
