@@ -114,3 +114,6 @@ fn vector_cost_ns(r: &Request) -> f64 {
     let macs_per_ns = f64::from(r.target.lanes) * if r.target.has_fma { 6.0 } else { 3.0 } * 0.9;
     cost.macs as f64 / macs_per_ns + cost.bytes as f64 * STREAM_NS_PER_BYTE
 }
+
+#[cfg(test)]
+mod tests;
