@@ -14,7 +14,9 @@
 //! Calling convention of a compiled kernel, C ABI:
 //! `void name(unsigned char *const *params, int64_t lo, int64_t hi, unsigned char *scratch)` runs tasks
 //! `lo..hi`; `params` in the order of [`Kernel::params`]; `scratch` is 64-byte aligned and holds
-//! [`Kernel::scratch_bytes`] bytes that belong to the calling worker; parameters are 64-byte aligned.
+//! [`Kernel::scratch_bytes`] bytes that belong to the calling worker; parameters in the arena and in the weights are
+//! 64-byte aligned, the graph's inputs and outputs are the caller's memory and only aligned to an element: code must
+//! not use instructions that fault on unaligned addresses.
 
 mod affine;
 pub mod build;
