@@ -1,1 +1,58 @@
-fn main() {}
+//! Builds what `rescc` puts into artefacts, so that a machine with only `rescc` can make them:
+//!
+//! - `RESCC_HOST_LIB`: `runtime/standalone`, the freestanding host program of an executable, a static archive;
+//! - `RESCC_CORE_OBJ`: `runtime/core`, the inference driver, one object.
+//!
+//! Both paths are set for `include_bytes!(env!(…))`. Baseline x86-64 and position-independent, whatever `rescc`
+//! itself is built for.
+
+use std::path::Path;
+use std::process::Command;
+
+/// What belongs to the outer build and must not reach the inner one: its flags, wrappers (clippy, coverage), profile.
+const OUTER: [&str; 8] = [
+    "CARGO_ENCODED_RUSTFLAGS",
+    "RUSTFLAGS",
+    "RUSTC_WRAPPER",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "CARGO_BUILD_RUSTC_WRAPPER",
+    "CARGO_BUILD_TARGET",
+    "CARGO_TARGET_DIR",
+    "CARGO_BUILD_TARGET_DIR",
+];
+
+fn main() {
+    for path in ["runtime/src", "runtime/core", "runtime/standalone", "runtime/Cargo.toml"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+    let out = Path::new(&out);
+
+    let target_dir = out.join("standalone");
+    let mut cargo = Command::new(std::env::var("CARGO").expect("cargo sets CARGO"));
+    cargo.args(["build", "--release", "--locked", "--quiet", "--manifest-path", "runtime/standalone/Cargo.toml"]);
+    cargo.arg("--target-dir").arg(&target_dir);
+    for name in OUTER {
+        cargo.env_remove(name);
+    }
+    cargo.env("RUSTFLAGS", "-Crelocation-model=pie -Ctarget-cpu=x86-64 -Cforce-unwind-tables=no");
+    run(cargo);
+    println!("cargo::rustc-env=RESCC_HOST_LIB={}", target_dir.join("release/librescc_host.a").display());
+
+    let core = out.join("rescc_core.o");
+    let mut rustc = Command::new(std::env::var("RUSTC").expect("cargo sets RUSTC"));
+    rustc.args(["--edition", "2024", "--crate-type", "lib", "--crate-name", "rescc_core"]);
+    rustc.arg(format!("--emit=obj={}", core.display()));
+    rustc.args(["-Copt-level=3", "-Cpanic=abort", "-Ccodegen-units=1", "-Crelocation-model=pic"]);
+    rustc.args(["-Ctarget-cpu=x86-64", "-Cforce-unwind-tables=no", "runtime/core/lib.rs"]);
+    for name in OUTER {
+        rustc.env_remove(name);
+    }
+    run(rustc);
+    println!("cargo::rustc-env=RESCC_CORE_OBJ={}", core.display());
+}
+
+fn run(mut command: Command) {
+    let status = command.status().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+    assert!(status.success(), "{command:?} failed: {status}");
+}
