@@ -159,6 +159,10 @@ impl std::error::Error for Diagnostics {}
 /// E09xx data (images, labels, data sets).
 pub const CODES: &[(&str, &str)] = &[
     (
+        "E0198",
+        "A pass asked for an edit of the graph that cannot be: a value replaced by one of another element type or shape, or a node that would depend on itself. This is a fault of the compiler, not of the model; `--passes-limit` and `bisect` find the pass.",
+    ),
+    (
         "E0601",
         "A kernel declares something outside its limits: a dimension, the number of tasks or of lanes, a list of parameters that is not the list of in, out and inout buffers, or a view that is not declared like the buffer it looks at.",
     ),
