@@ -14,6 +14,8 @@ mod arena;
 mod cpuid;
 #[path = "../src/driver.rs"]
 mod driver;
+#[path = "../src/futex.rs"]
+mod futex;
 #[path = "../src/workers.rs"]
 mod workers;
 

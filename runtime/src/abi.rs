@@ -67,6 +67,7 @@ pub struct Model {
     /// f32 elements of the output for one image.
     pub classes: u32,
     pub _reserved: u32,
+    /// Multiply-adds of one run of the calls, and weights of the network, as it was written.
     pub macs: u64,
     pub params: u64,
     /// NUL-terminated.
@@ -98,7 +99,8 @@ pub struct Preprocess {
     pub mean_tensor: *const f32,
 }
 
-/// The caller's threads: `run` must call `f(arg, i)` for every i in 0..n, all at once, and return when all have.
+/// The caller's threads: `run` must call `f(arg, i)` once for every i in 0..n and return when all have returned. Best
+/// all at once; any order and any number at a time is right.
 #[repr(C)]
 pub struct Par {
     pub ctx: *mut core::ffi::c_void,

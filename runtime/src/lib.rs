@@ -11,8 +11,12 @@
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_op_in_unsafe_fn)]
 
+extern crate alloc;
+
 pub mod abi;
 mod arena;
 mod cpuid;
 pub mod driver;
+mod futex;
+pub mod host;
 mod workers;

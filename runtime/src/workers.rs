@@ -18,13 +18,10 @@
 use crate::abi::{Call, Model};
 use crate::arena::{ALIGN, Layout};
 use crate::driver::{Io, Params};
+use crate::futex;
 use core::ffi::c_void;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-/// Polls before a waiting worker sleeps. 28 µs on Zen 3, about 45 µs on Skylake (`pause` is slower there): what a
-/// futex hand-over costs, so waiting costs at most twice the best choice.
-const SPINS: u32 = 1000;
 
 /// Units that a share is handed out in, at most: late neighbours cost 1/16 of a share, tickets stay cheap.
 const UNITS: u64 = 16;
@@ -220,7 +217,7 @@ unsafe fn settle(job: &Job, last: usize, group: u32, phase: &mut Phase) {
         }
         return;
     }
-    for _ in 0..SPINS {
+    for _ in 0..futex::SPINS {
         if finished.load(Ordering::Acquire) >= target {
             return;
         }
@@ -235,55 +232,6 @@ unsafe fn settle(job: &Job, last: usize, group: u32, phase: &mut Phase) {
         futex::wait(&state.wakes, wakes);
     }
     state.sleepers.fetch_sub(1, Ordering::Relaxed);
-}
-
-/// Sleep and wake without a C library.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod futex {
-    use core::arch::asm;
-    use core::sync::atomic::AtomicU32;
-
-    const SYS_FUTEX: usize = 202;
-    const WAIT_PRIVATE: usize = 128;
-    const WAKE_PRIVATE: usize = 129;
-
-    /// Sleeps while `word == value`; may return early.
-    pub fn wait(word: &AtomicU32, value: u32) {
-        call(word, WAIT_PRIVATE, value);
-    }
-
-    pub fn wake_all(word: &AtomicU32) {
-        call(word, WAKE_PRIVATE, i32::MAX as u32);
-    }
-
-    fn call(word: &AtomicU32, op: usize, value: u32) {
-        // SAFETY: futex(word, op, value, no timeout) only reads the word; the kernel clobbers rcx and r11.
-        unsafe {
-            asm!(
-                "syscall",
-                inlateout("rax") SYS_FUTEX => _,
-                in("rdi") word.as_ptr(),
-                in("rsi") op,
-                in("rdx") value as usize,
-                in("r10") 0usize,
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack),
-            )
-        };
-    }
-}
-
-/// Elsewhere a waiting worker goes on polling.
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-mod futex {
-    use core::sync::atomic::AtomicU32;
-
-    pub fn wait(_: &AtomicU32, _: u32) {
-        core::hint::spin_loop();
-    }
-
-    pub fn wake_all(_: &AtomicU32) {}
 }
 
 const _: () = assert!(size_of::<Line>() == ALIGN as usize);

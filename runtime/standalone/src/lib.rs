@@ -16,61 +16,69 @@ mod mem;
 mod start;
 mod system;
 
-use alloc::vec::Vec;
-use runtime::abi::Model;
-use system::System;
+use core::fmt::Write;
+use runtime::abi::{Model, Par};
+use runtime::host::app;
+use runtime::host::engine::Library;
 
 unsafe extern "C" {
     /// The descriptor that the compiler wrote.
     static rescc_model: Model;
-    fn rescc_infer(
+    fn rescc_infer(x: *const f32, y: *mut f32, batch: u32, arena: *mut u8, arena_bytes: usize, par: *const Par) -> i32;
+    fn rescc_arena_bytes(batch: u32, threads: u32) -> usize;
+}
+
+/// The library that this program is linked with.
+struct Linked;
+
+// SAFETY: the compiler made `infer` for that descriptor.
+unsafe impl Library for Linked {
+    fn model(&self) -> &Model {
+        // SAFETY: read-only data of the library.
+        unsafe { &rescc_model }
+    }
+
+    fn arena_bytes(&self, batch: u32, threads: u32) -> usize {
+        // SAFETY: takes any number.
+        unsafe { rescc_arena_bytes(batch, threads) }
+    }
+
+    unsafe fn infer(
+        &self,
         x: *const f32,
         y: *mut f32,
         batch: u32,
         arena: *mut u8,
         arena_bytes: usize,
-        par: *const runtime::abi::Par,
-    ) -> i32;
-    fn rescc_arena_bytes(batch: u32, threads: u32) -> usize;
+        par: *const Par,
+    ) -> i32 {
+        // SAFETY: the caller's promise.
+        unsafe { rescc_infer(x, y, batch, arena, arena_bytes, par) }
+    }
 }
 
 #[global_allocator]
 static HEAP: heap::Heap = heap::Heap::new();
 
 /// The program. Returns its exit code.
-fn main(_args: &[&[u8]]) -> i32 {
-    // SAFETY: the model's library defines the descriptor and never changes it.
-    let model = unsafe { &rescc_model };
-    let elements = (model.channels * model.height * model.width * model.batch) as usize;
-    let mut y: Vec<f32> = alloc::vec![0.0; (model.classes * model.batch) as usize];
-    let x: Vec<f32> = alloc::vec![0.0; elements];
-    // SAFETY: sizes as the descriptor says; the arena is fresh, page-aligned memory.
-    let code = unsafe {
-        let bytes = rescc_arena_bytes(model.batch, 1);
-        let arena = system::map(bytes.max(1));
-        rescc_infer(x.as_ptr(), y.as_mut_ptr(), model.batch, arena, bytes, core::ptr::null())
-    };
-    let best = (0..y.len()).max_by(|&a, &b| y[a].total_cmp(&y[b])).unwrap_or(0);
-    System.print(alloc::format!("code {code}, class of the zero image {best}\n").as_bytes());
-    i32::from(code != 0)
+fn main(args: &[&[u8]]) -> i32 {
+    app::main(&system::Linux, &Linked, args)
 }
 
+/// Standard error without the heap.
+struct Complaint;
+
+impl Write for Complaint {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        system::complain(text);
+        Ok(())
+    }
+}
+
+/// A panic is a bug of ours: says where.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo) -> ! {
-    // A panic is a bug of ours; say where, without the heap.
-    system::complain(b"internal error at ");
-    if let Some(place) = info.location() {
-        system::complain(place.file().as_bytes());
-        let mut digits = [b'0'; 11];
-        digits[0] = b':';
-        let mut line = place.line();
-        for d in digits[1..].iter_mut().rev() {
-            *d = b'0' + (line % 10) as u8;
-            line /= 10;
-        }
-        system::complain(&digits);
-    }
-    system::complain(b"\n");
+    let _ = write!(Complaint, "internal error, please report it: {info}\n");
     start::exit(70)
 }
 

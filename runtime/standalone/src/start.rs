@@ -127,6 +127,7 @@ unsafe extern "C" fn start(block: *const usize) -> ! {
 }
 
 const SYS_MPROTECT: usize = 10;
+const SYS_EXIT: usize = 60;
 const SYS_EXIT_GROUP: usize = 231;
 const PROT_READ: usize = 1;
 
@@ -134,6 +135,15 @@ const PROT_READ: usize = 1;
 pub fn exit(code: i32) -> ! {
     // SAFETY: does not return.
     unsafe { syscall3(SYS_EXIT_GROUP, code as usize, 0, 0) };
+    loop {
+        core::hint::spin_loop();
+    }
+}
+
+/// Ends this thread.
+pub fn exit_thread() -> ! {
+    // SAFETY: does not return; the stack stays mapped.
+    unsafe { syscall3(SYS_EXIT, 0, 0, 0) };
     loop {
         core::hint::spin_loop();
     }

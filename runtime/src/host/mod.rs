@@ -1,0 +1,24 @@
+//! The host side: from files to inputs, from outputs to answers. In the standalone executable and in `rescc run`.
+//!
+//! Pure functions on bytes; what touches the system goes through [`app::System`]. Needs a heap, nothing else.
+
+pub mod app;
+pub mod args;
+pub mod bench;
+pub mod cifar;
+pub mod engine;
+mod error;
+pub mod eval;
+pub mod image;
+pub mod json;
+pub mod npy;
+pub mod pool;
+pub mod preprocess;
+pub mod report;
+pub mod resize;
+pub mod topk;
+
+pub use error::{Error, Kind};
+
+/// Largest file that is read.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
