@@ -1,0 +1,304 @@
+//! Compiled code against the float64 reference, layer by layer.
+//!
+//! The reference is the graph as the user wrote it: no pass has touched it, every op runs as its body, in f64,
+//! compiled. Each kernel call of the optimised program then gets the reference's inputs (rounded to f32) and must
+//! give the reference's output within the bound for its sum:
+//! |error| ≤ γ(K)·Σ|x·w|, γ(K) = K·u / (1 − K·u), u = 2⁻²⁴ (Higham, "Accuracy and Stability of Numerical
+//! Algorithms", §3.1), where K is the number of terms plus a few roundings of inputs, weights and epilogue.
+//! So one wrong layer cannot hide behind another, and the first one that is off has a name.
+
+use backends::cranelift::Jit;
+use backends::exec::CompiledKernel;
+use ir::entity::{Node, Value};
+use ir::epilogue::Step;
+use ir::interp::elements::{decode, encode};
+use ir::op::{BodyCtx, BufType};
+use ir::store::TensorStore;
+use ir::{DType, Diagnostic, Diagnostics, Graph, Layout, Program};
+use rayon::prelude::*;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// How one kernel call compares with the reference.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The graph value that the call computes.
+    pub name: String,
+    pub op: String,
+    pub kernel: String,
+    /// ‖got − want‖₂ / ‖want‖₂
+    pub relative_l2: f64,
+    /// Largest |error| as a share of the bound; at most 1 if the layer is right.
+    pub of_bound: f64,
+}
+
+impl Layer {
+    pub fn is_right(&self) -> bool {
+        self.of_bound <= 1.0
+    }
+}
+
+/// Unit roundoff of f32.
+const UNIT: f64 = 1.0 / (1 << 24) as f64;
+/// Roundings besides those of the sum: input, weight, folded weight, and the epilogue's steps.
+const EXTRA_ROUNDINGS: u64 = 8;
+/// Units in the last place that `exp` may add (see [`ir::kernel::exp`]), with the division after it.
+const SOFTMAX_ROUNDINGS: u64 = 160;
+
+/// Values of the reference by name, as f64 in plain layout.
+type Values = HashMap<String, Vec<f64>>;
+
+/// Compares every call of `program` with the reference on `input`.
+///
+/// `original` is the graph before any pass, `optimised` the one that `program` was lowered from; `stores` are
+/// theirs. `kernels` are the program's, compiled by the back end under test.
+pub struct Check<'a> {
+    pub jit: &'a Jit,
+    pub original: (&'a Graph, &'a dyn TensorStore),
+    pub optimised: (&'a Graph, &'a dyn TensorStore),
+    pub program: &'a Program,
+    pub kernels: &'a [Arc<CompiledKernel>],
+}
+
+impl Check<'_> {
+    /// `step` is told of each layer as it is done.
+    pub fn run(&self, inputs: &[Vec<f32>], step: &mut dyn FnMut(&Layer)) -> Result<Vec<Layer>, Diagnostics> {
+        let reference = self.reference(inputs)?;
+        let mut layers = Vec::new();
+        for call in &self.program.calls {
+            let value = self.optimised.0.value_named(&call.node);
+            let node = value.and_then(|v| self.optimised.0.def(v)).ok_or_else(|| {
+                Diagnostic::error("E0790", format!("the program computes '{}', which the graph does not have", call.node))
+                    .class(ir::diag::Class::Internal)
+            })?;
+            let layer = self.layer(node, &self.kernels[call.kernel], &reference)?;
+            step(&layer);
+            layers.push(layer);
+        }
+        Ok(layers)
+    }
+
+    fn batch(&self) -> u64 {
+        self.program.batch
+    }
+
+    /// Runs the original graph in f64 and keeps what the optimised one still computes or reads.
+    fn reference(&self, inputs: &[Vec<f32>]) -> Result<Values, Diagnostics> {
+        let (g, store) = self.original;
+        let kept: HashSet<&str> = self.optimised.0.values.values().map(|v| v.name.as_str()).collect();
+        let mut values: HashMap<Value, Vec<u8>> = HashMap::new();
+        for (&v, data) in g.inputs.iter().zip(inputs) {
+            let data: Vec<f64> = data.iter().map(|&x| x.into()).collect();
+            values.insert(v, encode(DType::F64, &data));
+        }
+        let mut readers_left: HashMap<Value, usize> = HashMap::new();
+        for &n in &g.order {
+            for &v in &g.nodes[n].operands {
+                *readers_left.entry(v).or_default() += 1;
+            }
+        }
+        let mut reference = Values::new();
+        let mut keep = |v: Value, bytes: &[u8]| {
+            if kept.contains(g.name(v)) {
+                reference.insert(g.name(v).to_string(), decode(DType::F64, bytes));
+            }
+        };
+        for (&v, bytes) in &values {
+            keep(v, bytes);
+        }
+        for &n in &g.order {
+            let data = &g.nodes[n];
+            let ctx = self.body_ctx(g, n, DType::F64);
+            let kernel = (data.op.body)(&ctx);
+            for &v in &data.operands {
+                if g.is_param(v) && !values.contains_key(&v) {
+                    values.insert(v, encode(DType::F64, &parameter(g, store, v)?));
+                }
+            }
+            let operands: Vec<&[u8]> = data.operands.iter().map(|v| values[v].as_slice()).collect();
+            let results = self.jit.run_once(&kernel, &operands)?;
+            for (&v, bytes) in data.results.iter().zip(results) {
+                keep(v, &bytes);
+                values.insert(v, bytes);
+            }
+            for v in &data.operands {
+                let left = readers_left.get_mut(v).expect("invariant: operands were counted");
+                *left -= 1;
+                if *left == 0 {
+                    values.remove(v);
+                }
+            }
+        }
+        Ok(reference)
+    }
+
+    /// The context of a node's body with plain layouts and the given float type.
+    fn body_ctx<'g>(&self, g: &'g Graph, n: Node, float: DType) -> BodyCtx<'g> {
+        let data = &g.nodes[n];
+        let buf = |v: &Value| {
+            let t = BufType::of(g.ty(*v), self.batch());
+            BufType { dtype: if t.dtype.is_float() { float } else { t.dtype }, layout: Layout::Plain, ..t }
+        };
+        BodyCtx {
+            operands: data.operands.iter().map(buf).collect(),
+            results: data.results.iter().map(buf).collect(),
+            attrs: &data.attrs,
+            epilogue: &data.epilogue,
+        }
+    }
+
+    fn layer(&self, n: Node, kernel: &CompiledKernel, reference: &Values) -> Result<Layer, Diagnostics> {
+        let (g, _) = self.optimised;
+        let data = &g.nodes[n];
+        let operands: Vec<Vec<f64>> =
+            data.operands.iter().map(|&v| self.operand(v, reference)).collect::<Result<_, _>>()?;
+        let inputs: Vec<Vec<u8>> = data
+            .operands
+            .iter()
+            .zip(&operands)
+            .map(|(&v, x)| encode(DType::F32, &to_layout(x, &BufType::of(g.ty(v), self.batch()))))
+            .collect();
+        let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+        let result = g.result(n);
+        let got = kernel.run_once(&inputs)?;
+        let got = from_layout(&decode(DType::F32, &got[0]), &BufType::of(g.ty(result), self.batch()));
+        let want = self.operand(result, reference)?;
+        let bound = self.bound(n, &operands)?;
+
+        let (mut error2, mut norm2, mut of_bound) = (0.0, 0.0, 0.0f64);
+        for ((&got, &want), &bound) in got.iter().zip(&want).zip(&bound) {
+            let error = (got - want).abs();
+            error2 += error * error;
+            norm2 += want * want;
+            // A NaN where the reference has none must not compare as small.
+            of_bound = of_bound.max(if error.is_nan() { f64::INFINITY } else { error / (bound + f64::MIN_POSITIVE) });
+        }
+        Ok(Layer {
+            name: g.name(result).to_string(),
+            op: data.op.name.to_string(),
+            kernel: kernel.kernel().name.clone(),
+            relative_l2: (error2 / f64::max(norm2, f64::MIN_POSITIVE)).sqrt(),
+            of_bound,
+        })
+    }
+
+    /// A value of the optimised graph as the reference has it.
+    fn operand(&self, v: Value, reference: &Values) -> Result<Vec<f64>, Diagnostics> {
+        let (g, store) = self.optimised;
+        if let Some(x) = reference.get(g.name(v)) {
+            return Ok(x.clone());
+        }
+        if g.is_param(v) {
+            return Ok(from_layout(&parameter(g, store, v)?, &BufType::of(g.ty(v), self.batch())));
+        }
+        // Layouts are the optimiser's: a reordered value is the value.
+        match g.def(v) {
+            Some(n) if matches!(g.op(n).name, "reorder" | "flatten" | "reshape") => {
+                self.operand(g.operand(n, 0), reference)
+            }
+            _ => Err(Diagnostic::error("E0790", format!("the reference has no value '{}'", g.name(v)))
+                .class(ir::diag::Class::Internal)
+                .into()),
+        }
+    }
+
+    /// Error bound for each element of the node's result.
+    fn bound(&self, n: Node, operands: &[Vec<f64>]) -> Result<Vec<f64>, Diagnostics> {
+        let (g, _) = self.optimised;
+        let data = &g.nodes[n];
+        let mut ctx = self.body_ctx(g, n, DType::F64);
+        let positive: Vec<Step> =
+            data.epilogue.iter().copied().filter(|s| !matches!(s, Step::Relu | Step::Clamp(..))).collect();
+        ctx.epilogue = &positive;
+        let dims = |i: usize| &ctx.operands[i].dims[..];
+        let terms = match data.op.name {
+            "conv2d" => dims(1)[1..].iter().product::<i64>(),
+            "dense" => dims(1)[1],
+            "global_avg_pool" => dims(0)[2..].iter().product(),
+            "avg_pool" => data.attrs.pair("kernel").iter().product::<u64>().cast_signed(),
+            "softmax" => dims(0)[1] + SOFTMAX_ROUNDINGS.cast_signed(),
+            _ => 1,
+        };
+        let k = (terms.cast_unsigned() + EXTRA_ROUNDINGS) as f64 * UNIT;
+        let gamma = k / (1.0 - k);
+        if data.op.name == "softmax" {
+            // Relative to probabilities, which are at most 1.
+            let len = ctx.results[0].dims.iter().product::<i64>() as usize;
+            return Ok(vec![gamma; len]);
+        }
+        let magnitudes: Vec<Vec<u8>> = operands
+            .iter()
+            .map(|x| encode(DType::F64, &x.iter().map(|v| v.abs()).collect::<Vec<_>>()))
+            .collect();
+        let magnitudes: Vec<&[u8]> = magnitudes.iter().map(Vec::as_slice).collect();
+        let sums = self.jit.run_once(&(data.op.body)(&ctx), &magnitudes)?;
+        Ok(decode(DType::F64, &sums[0]).into_iter().map(|s| s * gamma).collect())
+    }
+}
+
+/// A parameter's data as f64, in the layout that it is stored in.
+fn parameter(g: &Graph, store: &dyn TensorStore, v: Value) -> Result<Vec<f64>, Diagnostics> {
+    let ir::graph::Def::Param { tensor, .. } = &g.values[v].def else {
+        unreachable!("invariant: only asked of parameters");
+    };
+    let data = store
+        .get(tensor)
+        .ok_or_else(|| Diagnostic::error("E0312", format!("the weights have no tensor '{tensor}'")))?;
+    Ok(decode(data.dtype, &data.bytes))
+}
+
+/// Position in memory of every logical element, in row-major order of the logical index.
+fn positions(t: &BufType) -> Vec<usize> {
+    let physical = t.physical();
+    let mut strides = vec![1usize; physical.len()];
+    for i in (1..physical.len()).rev() {
+        strides[i - 1] = strides[i] * physical[i] as usize;
+    }
+    let dims: Vec<usize> = t.dims.iter().map(|&d| d as usize).collect();
+    let total: usize = dims.iter().product();
+    (0..total)
+        .into_par_iter()
+        .map(|i| {
+            let mut at = [0usize; 8];
+            let mut rest = i;
+            for d in (0..dims.len()).rev() {
+                at[d] = rest % dims[d];
+                rest /= dims[d];
+            }
+            let dot = |index: &[usize]| index.iter().zip(&strides).map(|(a, s)| a * s).sum();
+            match t.layout {
+                Layout::Plain => i,
+                Layout::Blocked(b) => {
+                    let b = b as usize;
+                    dot(&[at[0], at[1] / b, at[2], at[3], at[1] % b])
+                }
+                Layout::Filter { ic, oc } => {
+                    let (ic, oc) = (ic as usize, oc as usize);
+                    dot(&[at[0] / oc, at[1] / ic, at[2], at[3], at[1] % ic, at[0] % oc])
+                }
+                Layout::Panel(oc) => {
+                    let oc = oc as usize;
+                    dot(&[at[0] / oc, at[1], at[0] % oc])
+                }
+            }
+        })
+        .collect()
+}
+
+fn to_layout(x: &[f64], t: &BufType) -> Vec<f64> {
+    if t.layout == Layout::Plain {
+        return x.to_vec();
+    }
+    let mut out = vec![0.0; t.physical().iter().product::<i64>() as usize];
+    for (&v, to) in x.iter().zip(positions(t)) {
+        out[to] = v;
+    }
+    out
+}
+
+fn from_layout(x: &[f64], t: &BufType) -> Vec<f64> {
+    if t.layout == Layout::Plain {
+        return x.to_vec();
+    }
+    positions(t).into_iter().map(|from| x[from]).collect()
+}
