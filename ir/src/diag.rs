@@ -208,4 +208,28 @@ pub const CODES: &[(&str, &str)] = &[
         "The interpreter found a fault of a program's memory plan: a buffer used outside its lifetime, overwritten before it was read, or an argument that does not fit.",
     ),
     ("E0697", "An input or a tensor does not fit the graph that the interpreter was asked to run."),
+    (
+        "E0701",
+        "A code generator failed on a kernel that the verifier accepts, or could not write its object. This is a bug of rescc; `--backend` chooses the other code generator meanwhile.",
+    ),
+    (
+        "E0702",
+        "The code generator does not know the target, or this machine. The CPU targets are x86-64-v2, x86-64-v3 and x86-64-v4.",
+    ),
+    (
+        "E0703",
+        "The code generator lacks an operation for an element type.",
+    ),
+    (
+        "E0704",
+        "A kernel was to be run on buffers that do not fit its parameters: their number, size, direction or alignment differs. In a program, a call's arguments leave their memory or would write to inputs or weights.",
+    ),
+    (
+        "E0705",
+        "The system gave no memory that may be executed, which running a network inside rescc needs. Compile it to a file instead.",
+    ),
+    (
+        "E0706",
+        "Compiled kernels could not be loaded into this process: the machine lacks instructions of the target, or the object is not what a back end makes.",
+    ),
 ];
