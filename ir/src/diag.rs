@@ -159,9 +159,72 @@ impl std::error::Error for Diagnostics {}
 /// E09xx data (images, labels, data sets).
 pub const CODES: &[(&str, &str)] = &[
     (
+        "E0001",
+        "A character that begins no token of the text form. Names begin with % (values) or @ (graphs, programs, kernels); strings stand in double quotes.",
+    ),
+    ("E0002", "A string that does not end on its line. Write \\n for a line break inside a string."),
+    ("E0003", "A token longer than 64 KiB. No name or number needs that; the file is probably not a rescc model."),
+    (
+        "E0004",
+        "The parser expected something else at this place; the message says what. docs/ir.md has the grammar with examples.",
+    ),
+    (
+        "E0005",
+        "A number, size or other value that cannot be read as such or is out of range: dimensions and element counts end at 2^31, sizes of pictures at 65536.",
+    ),
+    ("E0006", "The file does not begin with `rir 1`, or is of another version of the format."),
+    (
+        "E0007",
+        "There is no attribute, setting or epilogue step of that name here. The help names the nearest known one.",
+    ),
+    ("E0008", "A name is defined twice. Every value, buffer and kernel of a file has a name of its own."),
+    (
+        "E0009",
+        "A name is used before it is defined, or never defined. Statements stand in an order in which everything is computed before it is read.",
+    ),
+    (
+        "E0010",
+        "There is no such element type, register type or layout. Element types are f32, f64, i32, u8; layouts are written like nChw8c, OIhw8i16o, Oi32o.",
+    ),
+    ("E0011", "There is no op or kernel instruction of that name. The help names the nearest known one."),
+    ("E0012", "The op takes another number of operands or gives another number of results."),
+    ("E0013", "The op needs an attribute that has no default."),
+    (
+        "E0014",
+        "The type written after the colon is not the one that follows from operands and attributes. Types in the text are checked, not trusted.",
+    ),
+    (
+        "E0101",
+        "A value is read before it is computed, or by nobody's account. The order of a graph must be topological.",
+    ),
+    ("E0102", "Names of values are unique and not empty."),
+    ("E0103", "A node has another number of operands than its op takes."),
+    ("E0104", "A node lacks an attribute of its op, or has one too many or of another kind."),
+    (
+        "E0105",
+        "The type of a result is not the one that the op's shape rule gives, or its layout does not fit its shape: a blocked layout needs a channel count that the block divides.",
+    ),
+    (
+        "E0106",
+        "An epilogue step stands on an op that has none, names an operand of another step, or an operand of the wrong type. Bias and scale have one element for each output channel; an added tensor has the type of the result.",
+    ),
+    ("E0107", "A graph has at least one output, and each is an input, a parameter or computed by a live node."),
+    ("E0108", "The batch symbol N ranges over numbers from 1 up and is only ever the first dimension."),
+    (
         "E0198",
         "A pass asked for an edit of the graph that cannot be: a value replaced by one of another element type or shape, or a node that would depend on itself. This is a fault of the compiler, not of the model; `--passes-limit` and `bisect` find the pass.",
     ),
+    (
+        "E0501",
+        "A call of a program does not fit its kernel: another number of arguments, another element type or number of bytes.",
+    ),
+    ("E0502", "A program writes an input or a constant; both belong to somebody else."),
+    ("E0503", "A program reads a buffer that no earlier call has written."),
+    ("E0504", "A call writes a buffer that it also uses through another parameter."),
+    ("E0505", "A buffer does not lie aligned inside the arena or the constants."),
+    ("E0506", "Two buffers share memory while both are alive, or a buffer is used while it is not."),
+    ("E0507", "An output of a program is never written."),
+    ("E0508", "A kernel has more parameters than the runtime passes."),
     (
         "E0601",
         "A kernel declares something outside its limits: a dimension, the number of tasks or of lanes, a list of parameters that is not the list of in, out and inout buffers, or a view that is not declared like the buffer it looks at.",
