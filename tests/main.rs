@@ -1,1 +1,41 @@
-fn main() {}
+//! The one integration-test binary: file tests under `tests/rir/`, and modules of plain tests.
+//!
+//! A module has `pub fn tests() -> Vec<Trial>`; [`test`] makes one trial, [`skip`] one that says why it did not run.
+
+mod arrows;
+mod coverage;
+mod filetest;
+mod rules;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let mut trials = filetest::tests();
+    trials.extend(arrows::tests());
+    trials.extend(coverage::tests());
+    trials.extend(rules::tests());
+    libtest_mimic::run(&args, trials).exit_code()
+}
+
+/// A trial that passes if `f` returns; assertions inside it work as usual.
+pub fn test(name: &str, f: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::test(name, move || {
+        f();
+        Ok::<(), Failed>(())
+    })
+}
+
+/// A trial that cannot run here: printed with its reason and counted as ignored.
+#[allow(dead_code, reason = "nothing is skipped where all data is at hand")]
+pub fn skip(name: &str, reason: &str) -> Trial {
+    println!("[SKIP] {name}: {reason}");
+    Trial::test(name, || Ok(())).with_ignored_flag(true)
+}
+
+/// The checkout.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}

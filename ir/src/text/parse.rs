@@ -19,6 +19,8 @@ const LARGEST: u64 = 1 << 31;
 /// Largest rank of a tensor.
 const LARGEST_RANK: usize = 8;
 
+const ITEMS: [&str; 6] = ["weights", "preprocess", "labels", "graph", "program", "kernel"];
+
 /// A mistake that ends the statement at hand; it has been reported.
 struct Skip;
 type Parse<T> = Result<T, Skip>;
@@ -33,7 +35,7 @@ pub fn parse(text: &str) -> (Module, Diagnostics) {
     p.version();
     while p.peek().kind != Kind::End && p.problems.len() < MOST_PROBLEMS {
         if p.item(&mut module, &mut kernels).is_err() {
-            p.skip_line();
+            p.skip_item();
         }
     }
     for g in &mut module.graphs {
@@ -173,6 +175,13 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// To the next line that begins an item.
+    fn skip_item(&mut self) {
+        while self.peek().kind != Kind::End && !(self.peek().first && ITEMS.iter().any(|i| self.is(i))) {
+            self.next();
+        }
+    }
+
     /// Reports what follows a complete statement on its line.
     fn end_of_statement(&mut self) -> Parse<()> {
         if self.peek().first || self.is("}") {
@@ -199,7 +208,6 @@ impl<'a> Parser<'a> {
     }
 
     fn item(&mut self, module: &mut Module, kernels: &mut Vec<(Kernel, Range<usize>)>) -> Parse<()> {
-        const ITEMS: [&str; 6] = ["weights", "preprocess", "labels", "graph", "program", "kernel"];
         let (word, span) = self.word("an item")?;
         match word {
             "weights" => self.weights(&mut module.info),

@@ -1,0 +1,32 @@
+//! Nothing that can be said goes unsaid: every diagnostic code has a test that names it.
+
+use crate::{root, test};
+use libtest_mimic::Trial;
+use std::fs;
+use std::path::Path;
+
+pub fn tests() -> Vec<Trial> {
+    vec![test("coverage::every_diagnostic_code_is_tested", || {
+        let mut text = String::new();
+        for folder in ["tests", "ir/src", "passes/src", "backends/src", "runtime/src", "src"] {
+            read_tests(&root().join(folder), &mut text);
+        }
+        let missing: Vec<&str> = ir::diag::CODES.iter().map(|(c, _)| *c).filter(|c| !text.contains(c)).collect();
+        assert!(missing.is_empty(), "no test names {}", missing.join(", "));
+    })]
+}
+
+/// Appends the text of every file that holds tests.
+fn read_tests(folder: &Path, text: &mut String) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.filter_map(|e| Some(e.ok()?.path())) {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if path.is_dir() {
+            read_tests(&path, text);
+        } else if path.starts_with(root().join("tests")) || name.contains("tests") {
+            text.push_str(&fs::read_to_string(&path).unwrap_or_default());
+        } else if let Some((_, tests)) = fs::read_to_string(&path).unwrap_or_default().split_once("#[cfg(test)]") {
+            text.push_str(tests);
+        }
+    }
+}
