@@ -20,3 +20,6 @@ pub mod driver;
 mod futex;
 pub mod host;
 mod workers;
+
+#[cfg(test)]
+mod tests;
