@@ -72,7 +72,7 @@ fn infer(model: &Model, batch: u32, threads: u32, run: Run, prefill: u8) -> (i32
 
 #[test]
 fn same_bits_for_any_workers_runs_and_arenas() {
-    let model = mixer(30);
+    let model = mixer(12);
     let (code, expected) = infer(&model, 5, 1, run_threads, 0);
     assert_eq!(code, OK);
     assert!(expected.windows(2).all(|w| w[0] != w[1]), "images give different answers");

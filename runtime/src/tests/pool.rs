@@ -48,7 +48,7 @@ fn every_index_runs_once() {
 
 #[test]
 fn inferences_on_a_pool_give_the_same_bits() {
-    let model = mixer(40);
+    let model = mixer(12);
     // SAFETY: the model is right.
     let library = unsafe { InProcess::new(&model) };
     let x = [1.5, 2.5, 3.5, 4.5, 5.5, 6.5];
@@ -57,7 +57,7 @@ fn inferences_on_a_pool_give_the_same_bits() {
     for (helpers, threads) in [(0, 4), (1, 2), (2, 7), (6, 7)] {
         with_pool(helpers, |pool| {
             let mut engine = Engine::new(&library, 2, threads, pool).expect("fits");
-            for _ in 0..50 {
+            for _ in 0..15 {
                 let mut y = [0.0; 2];
                 engine.run(&x, &mut y).expect("runs");
                 assert_eq!(y, expected, "{helpers} helpers, {threads} threads");
