@@ -50,6 +50,21 @@ impl Layout {
         }
     }
 
+    /// Logical index of a physical one: the inverse of [`index`](Self::index). The lanes that a panel has beyond
+    /// the last row have logical rows beyond it.
+    pub fn logical(self, at: &[Affine]) -> Vec<Affine> {
+        match (self, at) {
+            (Layout::Blocked(b), [n, c, h, w, lane]) => {
+                vec![n.clone(), c * i64::from(b) + lane, h.clone(), w.clone()]
+            }
+            (Layout::Filter { ic, oc }, [o, i, r, s, in_lane, out_lane]) => {
+                vec![o * i64::from(oc) + out_lane, i * i64::from(ic) + in_lane, r.clone(), s.clone()]
+            }
+            (Layout::Panel(oc), [o, i, lane]) => vec![o * i64::from(oc) + lane, i.clone()],
+            _ => at.to_vec(),
+        }
+    }
+
     /// Whether a tensor of these logical dimensions can have this layout.
     pub fn fits(self, dims: &[u64]) -> bool {
         let divides = |b: u32, n: u64| b > 0 && n.is_multiple_of(u64::from(b));
