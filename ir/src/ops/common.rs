@@ -2,14 +2,128 @@
 
 use crate::entity::{Buf, Reg};
 use crate::epilogue::Step;
-use crate::kernel::{Affine, KernelBuilder, Role};
-use crate::op::{BodyCtx, BufType, Cost, OpCtx, Problem};
-use crate::types::TensorType;
+use crate::kernel::{Affine, Kernel, KernelBuilder, Role};
+use crate::layout::Layout;
+use crate::op::{AttrDef, AttrKind, BodyCtx, BufType, Cost, OpCtx, Problem};
+use crate::types::{DType, Dim, TensorType};
 
-/// Result has the type of the first operand.
-pub fn same_as_first(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
-    Ok(vec![ctx.operands[0].clone()])
+/// Declares an attribute of an op.
+pub const fn attr(name: &'static str, kind: AttrKind, default: Option<&'static str>, doc: &'static str) -> AttrDef {
+    AttrDef { name, kind, default, doc }
 }
+
+// Shape rules
+
+/// Channels, height and width of an image operand [N,C,H,W] of floats.
+///
+/// Its layout must be plain or blocked.
+pub fn image(ctx: &OpCtx, i: usize) -> Result<[u64; 3], Problem> {
+    let t = floats(ctx, i)?;
+    let [_, Dim::Size(c), Dim::Size(h), Dim::Size(w)] = t.shape[..] else {
+        return Err(Problem::new("E0201", format!("expected an image [N,C,H,W], found {t}")).operand(i));
+    };
+    match t.layout {
+        Layout::Plain | Layout::Blocked(_) => Ok([c, h, w]),
+        l => Err(wrong_layout(i, l, "an image is plain or blocked by channels")),
+    }
+}
+
+/// Type of an image result with these channels, rows and columns: the batch, element type and, if the channels
+/// allow it, the layout of operand 0. Layout selection may set another.
+pub fn image_like_first(ctx: &OpCtx, [c, h, w]: [u64; 3]) -> TensorType {
+    let x = &ctx.operands[0];
+    let shape = vec![x.shape[0], c.into(), h.into(), w.into()];
+    let layout = if x.layout.fits(&[1, c, h, w]) { x.layout } else { Layout::Plain };
+    TensorType { dtype: x.dtype, shape, layout }
+}
+
+/// An operand of floats; all float operands of an op have the element type of the first.
+pub fn floats<'a>(ctx: &OpCtx<'a>, i: usize) -> Result<&'a TensorType, Problem> {
+    let (t, first) = (&ctx.operands[i], &ctx.operands[0]);
+    if !t.dtype.is_float() {
+        return Err(Problem::new("E0205", format!("expected f32 or f64, found {t}")).operand(i));
+    }
+    if t.dtype != first.dtype {
+        return Err(Problem::new("E0205", format!("expected {} as in the first operand, found {t}", first.dtype))
+            .operand(i)
+            .help("cast one of them"));
+    }
+    Ok(t)
+}
+
+/// Refuses an operand that does not lie in row-major order.
+pub fn plain(ctx: &OpCtx, i: usize) -> Result<(), Problem> {
+    match ctx.operands[i].layout {
+        Layout::Plain => Ok(()),
+        l => Err(wrong_layout(i, l, "this op reads row-major order")),
+    }
+}
+
+pub fn wrong_layout(i: usize, layout: Layout, why: &str) -> Problem {
+    Problem::new("E0206", format!("layout {layout} cannot be read here: {why}"))
+        .operand(i)
+        .help("put `reorder {to=plain}` before it")
+}
+
+/// Refuses operand `i` unless it is a vector of `len` floats: one for each channel.
+pub fn vector(ctx: &OpCtx, i: usize, len: Dim) -> Result<(), Problem> {
+    let t = floats(ctx, i)?;
+    if t.shape != [len] {
+        return Err(
+            Problem::new("E0207", format!("expected {}[{len}], one for each channel, found {t}", t.dtype)).operand(i)
+        );
+    }
+    plain(ctx, i)
+}
+
+/// Refuses operand `i` unless it has element type and shape of `other`. Layouts may differ.
+pub fn equal(ctx: &OpCtx, i: usize, other: &TensorType) -> Result<(), Problem> {
+    let t = &ctx.operands[i];
+    if t.dtype != other.dtype || t.shape != other.shape {
+        let expected = other.with_layout(Layout::Plain);
+        return Err(Problem::new("E0208", format!("expected {expected}, found {t}")).operand(i));
+    }
+    Ok(())
+}
+
+/// An attribute outside of what the op is defined for.
+pub fn bad_attr(message: impl Into<String>) -> Problem {
+    Problem::new("E0209", message)
+}
+
+/// Result has the type of the first operand, which is of floats.
+pub fn same_as_first(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
+    Ok(vec![floats(ctx, 0)?.clone()])
+}
+
+/// Refuses epilogue operands that do not fit a result of type `y`.
+pub fn check_epilogue(ctx: &OpCtx, y: &TensorType) -> Result<(), Problem> {
+    for step in ctx.epilogue {
+        match *step {
+            Step::Bias(b) => vector(ctx, b, y.shape[1])?,
+            Step::ScaleShift(a, b) => {
+                vector(ctx, a, y.shape[1])?;
+                vector(ctx, b, y.shape[1])?;
+            }
+            Step::Add(s) => equal(ctx, s, y)?,
+            Step::Relu => {}
+            Step::Clamp(lo, hi) => check_clamp(lo.into(), hi.into())?,
+        }
+    }
+    Ok(())
+}
+
+pub fn check_clamp(lo: f64, hi: f64) -> Result<(), Problem> {
+    if lo <= hi { Ok(()) } else { Err(bad_attr(format!("clamp needs lo <= hi, found {lo} and {hi}"))) }
+}
+
+/// `eps` must keep the square root of a variance of 0 away from 0 or at it, never below.
+pub fn check_eps(ctx: &OpCtx) -> Result<(), Problem> {
+    let eps = ctx.attrs.float("eps");
+    if eps >= 0.0 && eps.is_finite() { Ok(()) } else { Err(bad_attr(format!("eps={eps} is not a number >= 0"))) }
+}
+
+// Costs
 
 /// Bytes of operands and results, no multiply-adds.
 pub fn memory_cost(ctx: &OpCtx) -> Cost {
@@ -17,12 +131,14 @@ pub fn memory_cost(ctx: &OpCtx) -> Cost {
     Cost { macs: 0, bytes }
 }
 
-/// Output length of a window: ⌊(n + p₀ + p₁ − d(k−1) − 1)/s⌋ + 1, or `None` if the window does not fit.
-pub fn window(n: u64, kernel: u64, stride: u64, before: u64, after: u64, dilation: u64) -> Option<u64> {
-    let reach = dilation.checked_mul(kernel.checked_sub(1)?)?.checked_add(1)?;
-    let room = n.checked_add(before)?.checked_add(after)?.checked_sub(reach)?;
-    Some(room.checked_div(stride)? + 1)
+/// As many multiply-adds for each result element as the weight (operand 1) has elements in one output channel.
+pub fn weighted_cost(ctx: &OpCtx) -> Cost {
+    let y: u64 = ctx.results[0].dims(ctx.batch).iter().product();
+    let w: u64 = ctx.operands[1].dims(ctx.batch)[1..].iter().product();
+    Cost { macs: y * w, ..memory_cost(ctx) }
 }
+
+// Bodies
 
 /// Declares the operands and the first result as kernel parameters, in order.
 pub fn params(k: &mut KernelBuilder, ctx: &BodyCtx) -> (Vec<Buf>, Buf) {
@@ -37,20 +153,26 @@ pub fn params(k: &mut KernelBuilder, ctx: &BodyCtx) -> (Vec<Buf>, Buf) {
 }
 
 /// One task for each index of the leading dimensions given: returns their indices.
+///
+/// They are digits of the task number in mixed radix, so that different tasks have different indices.
 pub fn tasks_over(k: &mut KernelBuilder, dims: &[i64]) -> Vec<Affine> {
     let t = k.tasks(dims.iter().product());
-    let mut inner = 1;
+    let mut below = 1;
     let mut out = Vec::new();
     for (i, &d) in dims.iter().enumerate().rev() {
-        let q = t.floordiv(inner);
-        out.push(if i == 0 { q } else { q.modulo(d) });
-        inner *= d;
+        let leads = dims[..i].iter().all(|&d| d == 1);
+        out.push(match d {
+            1 => Affine::constant(0),
+            _ if leads => t.floordiv(below),
+            _ => t.floordiv(below).modulo(d),
+        });
+        below *= d;
     }
     out.reverse();
     out
 }
 
-/// Loops over `dims` one inside the other.
+/// Loops over `dims` one inside the other. Dimensions of 1 need no loop.
 pub fn nest(k: &mut KernelBuilder, dims: &[i64], body: &mut dyn FnMut(&mut KernelBuilder, &[Affine])) {
     fn go(
         k: &mut KernelBuilder,
@@ -60,64 +182,109 @@ pub fn nest(k: &mut KernelBuilder, dims: &[i64], body: &mut dyn FnMut(&mut Kerne
     ) {
         match dims.split_first() {
             None => body(k, at),
-            Some((&n, rest)) => k.for_(0, n, |k, i| {
-                at.push(i);
-                go(k, rest, at, body);
-                at.pop();
-            }),
+            Some((&n, rest)) => {
+                let mut inner = |k: &mut KernelBuilder, i: Affine| {
+                    at.push(i);
+                    go(k, rest, at, body);
+                    at.pop();
+                };
+                if n == 1 { inner(k, Affine::constant(0)) } else { k.for_(0, n, inner) }
+            }
         }
     }
     go(k, dims, &mut Vec::new(), body);
 }
 
-/// Applies epilogue steps to the scalar `acc` of output position `at` (channel is dimension 1).
-pub fn epilogue(k: &mut KernelBuilder, ctx: &BodyCtx, ins: &[Buf], at: &[Affine], mut acc: Reg) -> Reg {
-    let dtype = k.ty(acc).dtype;
-    let vector = |k: &mut KernelBuilder, i: usize| k.load(ins[i], &ctx.operands[i].at(&at[1..2]));
-    for step in ctx.epilogue {
-        acc = match *step {
-            Step::Bias(b) => {
-                let b = vector(k, b);
-                k.add(acc, b)
-            }
-            Step::ScaleShift(a, b) => {
-                let (a, b) = (vector(k, a), vector(k, b));
-                k.fma(acc, a, b)
-            }
-            Step::Add(s) => {
-                let s = k.load(ins[s], &ctx.operands[s].at(at));
-                k.add(acc, s)
-            }
-            Step::Relu => {
-                let zero = k.constant(dtype, 1, 0.0);
-                k.max(acc, zero)
-            }
-            Step::Clamp(lo, hi) => {
-                let (lo, hi) = (k.constant(dtype, 1, lo.into()), k.constant(dtype, 1, hi.into()));
-                let low = k.max(acc, lo);
-                k.min(low, hi)
-            }
-        };
-    }
-    acc
+/// Calls `f` with every index of `dims`: tasks over the first two dimensions, loops over the others.
+pub fn tasks_then_nest(k: &mut KernelBuilder, dims: &[i64], f: &mut dyn FnMut(&mut KernelBuilder, &[Affine])) {
+    let (outer, inner) = dims.split_at(dims.len().min(2));
+    let lead = tasks_over(k, outer);
+    nest(k, inner, &mut |k, rest| f(k, &[&lead, rest].concat()));
 }
 
-/// Body of an op that maps each element of its first operand: `f(k, element, logical index)`.
+/// Body of an op that computes each element of its result for itself: `f(k, operands, logical index)`.
 pub fn elementwise(
     name: &str,
     ctx: &BodyCtx,
-    f: &mut dyn FnMut(&mut KernelBuilder, &[Buf], Reg, &[Affine]) -> Reg,
-) -> crate::Kernel {
+    f: &mut dyn FnMut(&mut KernelBuilder, &[Buf], &[Affine]) -> Reg,
+) -> Kernel {
     let mut k = KernelBuilder::new(name);
-    let (ins, y) = params(&mut k, ctx);
-    let r: &BufType = &ctx.results[0];
-    let outer = r.dims.len().min(2);
-    let lead = tasks_over(&mut k, &r.dims[..outer]);
-    nest(&mut k, &r.dims[outer..], &mut |k, rest| {
-        let at: Vec<Affine> = lead.iter().chain(rest).cloned().collect();
-        let x = k.load(ins[0], &ctx.operands[0].at(&at));
-        let v = f(k, &ins, x, &at);
-        k.store(y, &r.at(&at), v);
+    let (ins, out) = params(&mut k, ctx);
+    let y: &BufType = &ctx.results[0];
+    tasks_then_nest(&mut k, &y.dims, &mut |k, at| {
+        let v = f(k, &ins, at);
+        k.store(out, &y.at(at), v);
     });
     k.finish()
+}
+
+/// Loads operand `i` at a logical index.
+pub fn load(k: &mut KernelBuilder, ctx: &BodyCtx, ins: &[Buf], i: usize, at: &[Affine]) -> Reg {
+    k.load(ins[i], &ctx.operands[i].at(at))
+}
+
+/// Loads operand `i` as f64, whatever its element type: for values that are computed once and rounded once.
+pub fn load_f64(k: &mut KernelBuilder, ctx: &BodyCtx, ins: &[Buf], i: usize, at: &[Affine]) -> Reg {
+    let v = load(k, ctx, ins, i, at);
+    k.convert(v, DType::F64)
+}
+
+/// √(v + ε)
+pub fn deviation(k: &mut KernelBuilder, variance: Reg, eps: f64) -> Reg {
+    let dtype = k.ty(variance).dtype;
+    let eps = k.constant(dtype, 1, eps);
+    let v = k.add(variance, eps);
+    k.un(crate::kernel::UnOp::Sqrt, v)
+}
+
+/// `inner(k, i)` if the index `i` lies in 0..n, else `otherwise`: a loop of no or one trip.
+pub fn if_inside(
+    k: &mut KernelBuilder,
+    i: &Affine,
+    n: i64,
+    otherwise: Reg,
+    inner: impl FnOnce(&mut KernelBuilder, Affine) -> Reg,
+) -> Reg {
+    use crate::kernel::build::{max_of, min_of};
+    let (lo, hi) = (max_of([Affine::constant(0), i.clone()]), min_of([Affine::constant(n), i + 1]));
+    k.for_carry(lo, hi, &[otherwise], |k, i, _| vec![inner(k, i)])[0]
+}
+
+/// min(max(v, lo), hi); a NaN in `v` passes through.
+pub fn clamp(k: &mut KernelBuilder, v: Reg, lo: f64, hi: f64) -> Reg {
+    let dtype = k.ty(v).dtype;
+    let (lo, hi) = (k.constant(dtype, 1, lo), k.constant(dtype, 1, hi));
+    let v = k.max(v, lo);
+    k.min(v, hi)
+}
+
+/// max(v, 0); a NaN in `v` passes through.
+pub fn relu(k: &mut KernelBuilder, v: Reg) -> Reg {
+    let dtype = k.ty(v).dtype;
+    let zero = k.constant(dtype, 1, 0.0);
+    k.max(v, zero)
+}
+
+/// Applies epilogue steps to the scalar `acc` of output position `at` (channel is dimension 1).
+pub fn epilogue(k: &mut KernelBuilder, ctx: &BodyCtx, ins: &[Buf], at: &[Affine], mut acc: Reg) -> Reg {
+    let channel = &at[1..2];
+    for step in ctx.epilogue {
+        acc = match *step {
+            Step::Bias(b) => {
+                let b = load(k, ctx, ins, b, channel);
+                k.add(acc, b)
+            }
+            Step::ScaleShift(a, b) => {
+                let (a, b) = (load(k, ctx, ins, a, channel), load(k, ctx, ins, b, channel));
+                k.fma(acc, a, b)
+            }
+            Step::Add(s) => {
+                let s = load(k, ctx, ins, s, at);
+                k.add(acc, s)
+            }
+            Step::Relu => relu(k, acc),
+            Step::Clamp(lo, hi) => clamp(k, acc, lo.into(), hi.into()),
+        };
+    }
+    acc
 }

@@ -1,12 +1,16 @@
 //! `conv2d`: y[n,o,i,j] = Σ x[n, c, i·s + r·d − p, j·s + q·d − p] · w[o, c, r, q], then the epilogue.
 //!
 //! x: [N, ic, H, W]; w: [oc, ic/groups, R, S]; y: [N, oc, P, Q]. Padding counts as zero and is skipped, not read.
+//! A bias is a step of the epilogue. The sum runs over c, then r, then q.
 
-use super::common::{self, window};
+use super::common::{self, attr};
+use super::pool::{PAD, STRIDE};
+pub use super::window::Tap;
+use super::window::Window;
 use crate::epilogue::Step;
-use crate::kernel::build::{max_of, min_of};
-use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{AttrDef, AttrKind, Attrs, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::kernel::Kernel;
+use crate::layout::Layout;
+use crate::op::{AttrKind, Attrs, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
 pub const CONV2D: OpDef = OpDef {
@@ -16,23 +20,13 @@ pub const CONV2D: OpDef = OpDef {
     variadic: false,
     epilogue: true,
     attrs: &[
-        AttrDef {
-            name: "stride",
-            kind: AttrKind::Pair,
-            default: Some("1x1"),
-            doc: "step of the window: height, width",
-        },
-        AttrDef {
-            name: "pad",
-            kind: AttrKind::Quad,
-            default: Some("0,0,0,0"),
-            doc: "zeros around: top, left, bottom, right",
-        },
-        AttrDef { name: "dilation", kind: AttrKind::Pair, default: Some("1x1"), doc: "distance of filter taps" },
-        AttrDef { name: "groups", kind: AttrKind::Int, default: Some("1"), doc: "independent channel groups" },
+        STRIDE,
+        PAD,
+        attr("dilation", AttrKind::Pair, Some("1x1"), "distance of filter taps: height, width"),
+        attr("groups", AttrKind::Int, Some("1"), "independent channel groups"),
     ],
     shape,
-    cost,
+    cost: common::weighted_cost,
     body,
 };
 
@@ -55,104 +49,79 @@ impl Conv2d {
             groups: attrs.int("groups").cast_unsigned(),
         }
     }
+
+    /// The window of `taps` filter taps along the height (0) or the width (1).
+    pub fn window(&self, axis: usize, taps: u64) -> Window {
+        Window {
+            taps,
+            stride: self.stride[axis],
+            dilation: self.dilation[axis],
+            pad: [self.pad[axis], self.pad[axis + 2]],
+            ceil: false,
+        }
+    }
 }
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
-    let (x, w, a) = (&ctx.operands[0], &ctx.operands[1], Conv2d::of(ctx.attrs));
-    let ([n, Dim::Size(c), Dim::Size(h), Dim::Size(width)], [Dim::Size(oc), Dim::Size(ic), Dim::Size(r), Dim::Size(s)]) =
-        (&x.shape[..], &w.shape[..])
-    else {
-        return Err(Problem::new(
-            "E0201",
-            format!("conv2d takes an image [N,C,H,W] and a filter [O,C,R,S], not {x} and {w}"),
-        ));
+    let a = Conv2d::of(ctx.attrs);
+    let [c, h, width] = common::image(ctx, 0)?;
+    let w = common::floats(ctx, 1)?;
+    let [Dim::Size(oc), Dim::Size(ic), Dim::Size(r), Dim::Size(s)] = w.shape[..] else {
+        return Err(Problem::new("E0201", format!("expected a filter [O,C,R,S], found {w}")).operand(1));
     };
+    if !matches!(w.layout, Layout::Plain | Layout::Filter { .. }) {
+        return Err(common::wrong_layout(1, w.layout, "a filter is plain or in panels"));
+    }
     if a.groups == 0 || c % a.groups != 0 || oc % a.groups != 0 {
         return Err(Problem::new(
             "E0202",
-            format!("groups={} does not divide {c} input and {oc} output channels", a.groups),
+            format!("groups={} does not divide {c} input and {oc} output channels", ctx.attrs.int("groups")),
         )
         .operand(1));
     }
-    if ic * a.groups != *c {
-        let p = Problem::new("E0203", format!("weight expects {} channels, input has {c}", ic * a.groups)).operand(1);
-        let groups = c / ic.max(&1);
-        return Err(if *ic > 0 && c % ic == 0 && oc % groups == 0 {
-            p.help(format!("groups={groups} makes this a grouped convolution"))
-        } else {
-            p
+    if ic != c / a.groups {
+        let groups = if a.groups == 1 { String::new() } else { format!(" in each of {} groups", a.groups) };
+        let p = Problem::new("E0203", format!("weight has {ic} input channels, input has {}{groups}", c / a.groups));
+        let fitting = c.checked_div(ic).filter(|g| g * ic == c && oc % g == 0);
+        return Err(match fitting {
+            Some(g) => p.operand(1).help(format!("groups={g} makes this a grouped convolution")),
+            None => p.operand(1),
         });
     }
-    let p = window(*h, *r, a.stride[0], a.pad[0], a.pad[2], a.dilation[0]);
-    let q = window(*width, *s, a.stride[1], a.pad[1], a.pad[3], a.dilation[1]);
-    let (Some(p), Some(q)) = (p, q) else {
+    let (Some(rows), Some(columns)) = (a.window(0, r).count(h), a.window(1, s).count(width)) else {
         return Err(Problem::new(
             "E0204",
-            format!("the {r}x{s} filter does not fit into {h}x{width} with these pads and strides"),
+            format!("the {r}x{s} filter does not fit into {h}x{width} with these pads, strides and dilations"),
         )
         .operand(0));
     };
-    // The layout of the result is that of the input; layout selection may set another.
-    Ok(vec![TensorType { shape: vec![*n, Dim::Size(*oc), Dim::Size(p), Dim::Size(q)], ..x.clone() }])
-}
-
-fn cost(ctx: &OpCtx) -> Cost {
-    let y = ctx.results[0].dims(ctx.batch);
-    let w = ctx.operands[1].dims(ctx.batch);
-    Cost { macs: y.iter().product::<u64>() * w[1..].iter().product::<u64>(), ..common::memory_cost(ctx) }
+    let y = common::image_like_first(ctx, [oc, rows, columns]);
+    common::check_epilogue(ctx, &y)?;
+    Ok(vec![y])
 }
 
 fn body(ctx: &BodyCtx) -> Kernel {
     let a = Conv2d::of(ctx.attrs);
     let (x, w, y) = (&ctx.operands[0], &ctx.operands[1], &ctx.results[0]);
-    let mut k = KernelBuilder::new("conv2d");
-    let (ins, out) = common::params(&mut k, ctx);
-    let &[n, oc, p, q] = &y.dims[..] else { unreachable!("invariant: the shape rule gives rank 4") };
-    let (ic_group, oc_group) = (w.dims[1], oc / a.groups.cast_signed());
-    let lead = common::tasks_over(&mut k, &[n, oc]);
-    common::nest(&mut k, &[p, q], &mut |k, pos| {
+    let (ic_group, oc_group) = (w.dims[1], y.dims[1] / a.groups.cast_signed());
+    let [r, s] = [w.dims[2], w.dims[3]].map(i64::cast_unsigned);
+    common::elementwise("conv2d", ctx, &mut |k, ins, at| {
+        let rows = a.window(0, r).taps_inside(&at[2], x.dims[2]);
+        let columns = a.window(1, s).taps_inside(&at[3], x.dims[3]);
+        let first = if a.groups == 1 { 0.into() } else { at[1].floordiv(oc_group) * ic_group };
         let zero = k.constant(y.dtype, 1, 0.0);
-        let row = Tap::new(&pos[0], a.stride[0], a.pad[0], a.dilation[0], x.dims[2], w.dims[2]);
-        let col = Tap::new(&pos[1], a.stride[1], a.pad[1], a.dilation[1], x.dims[3], w.dims[3]);
-        let first = lead[1].floordiv(oc_group) * ic_group;
-        let acc = k.for_carry(0, ic_group, &[zero], |k, c, acc| {
-            k.for_carry(max_of(row.lo.clone()), min_of(row.hi.clone()), acc, |k, r, acc| {
-                k.for_carry(max_of(col.lo.clone()), min_of(col.hi.clone()), acc, |k, s, acc| {
-                    let xv = k.load(ins[0], &x.at(&[lead[0].clone(), &first + &c, row.at(&r), col.at(&s)]));
-                    let wv = k.load(ins[1], &w.at(&[lead[1].clone(), c.clone(), r.clone(), s]));
-                    vec![k.fma(xv, wv, acc[0])]
+        let sum = k.for_carry(0, ic_group, &[zero], |k, c, acc| {
+            let sum = rows.fold(k, acc[0], |k, r, row, acc| {
+                columns.fold(k, acc, |k, s, column, acc| {
+                    let x = k.load(ins[0], &x.at(&[at[0].clone(), &first + &c, row.clone(), column.clone()]));
+                    let w = k.load(ins[1], &w.at(&[at[1].clone(), c.clone(), r.clone(), s.clone()]));
+                    k.fma(x, w, acc)
                 })
-            })
-        });
-        let at = [lead[0].clone(), lead[1].clone(), pos[0].clone(), pos[1].clone()];
-        let v = common::epilogue(k, ctx, &ins, &at, acc[0]);
-        k.store(out, &y.at(&at), v);
-    });
-    k.finish()
-}
-
-/// Filter taps of one output position along one dimension: those that fall inside the input.
-pub struct Tap {
-    pub lo: Vec<Affine>,
-    pub hi: Vec<Affine>,
-    start: Affine,
-    dilation: i64,
-}
-
-impl Tap {
-    pub fn new(out: &Affine, stride: u64, pad: u64, dilation: u64, len: i64, taps: i64) -> Tap {
-        let (s, p, d) = (stride.cast_signed(), pad.cast_signed(), dilation.cast_signed());
-        let start = out * s - p;
-        // inside: 0 ≤ start + r·d < len, i.e. ⌈−start/d⌉ ≤ r < ⌈(len − start)/d⌉
-        let lo = vec![Affine::constant(0), (&start * -1 + (d - 1)).floordiv(d)];
-        let hi = vec![Affine::constant(taps), (&start * -1 + (len + d - 1)).floordiv(d)];
-        Tap { lo, hi, start, dilation: d }
-    }
-
-    /// Input position of tap `r`.
-    pub fn at(&self, r: &Affine) -> Affine {
-        &self.start + r * self.dilation
-    }
+            });
+            vec![sum]
+        })[0];
+        common::epilogue(k, ctx, ins, at, sum)
+    })
 }
 
 /// Position of the bias operand if the epilogue begins with one.

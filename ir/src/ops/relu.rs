@@ -1,6 +1,6 @@
 //! `relu`: y = max(x, 0), elementwise. x, y: any shape, same type. NaN passes through.
 
-use super::common::{elementwise, memory_cost, same_as_first};
+use super::common::{self, elementwise, memory_cost, same_as_first};
 use crate::op::OpDef;
 
 pub const RELU: OpDef = OpDef {
@@ -13,10 +13,9 @@ pub const RELU: OpDef = OpDef {
     shape: same_as_first,
     cost: memory_cost,
     body: |ctx| {
-        elementwise("relu", ctx, &mut |k, _, x, _| {
-            let dtype = k.ty(x).dtype;
-            let zero = k.constant(dtype, 1, 0.0);
-            k.max(x, zero)
+        elementwise("relu", ctx, &mut |k, ins, at| {
+            let x = common::load(k, ctx, ins, 0, at);
+            common::relu(k, x)
         })
     },
 };

@@ -1,0 +1,31 @@
+//! `scale_shift`: y = a[c]·x + b[c], c the index of dimension 1. x, y: [N,C,…], same type; a, b: [C].
+//!
+//! What a batch normalisation with given statistics is, once its four vectors are folded into two.
+
+use super::common::{self, elementwise, memory_cost, same_as_first};
+use crate::op::{OpDef, Problem};
+
+pub const SCALE_SHIFT: OpDef = OpDef {
+    name: "scale_shift",
+    doc: "y = a[c]*x + b[c] for each channel c",
+    operands: &["x", "a", "b"],
+    variadic: false,
+    epilogue: false,
+    attrs: &[],
+    shape: |ctx| {
+        let types = same_as_first(ctx)?;
+        let Some(&channels) = types[0].shape.get(1) else {
+            return Err(Problem::new("E0201", format!("expected [N,C,…], found {}", types[0])).operand(0));
+        };
+        common::vector(ctx, 1, channels)?;
+        common::vector(ctx, 2, channels)?;
+        Ok(types)
+    },
+    cost: memory_cost,
+    body: |ctx| {
+        elementwise("scale_shift", ctx, &mut |k, ins, at| {
+            let [x, a, b] = [(0, at), (1, &at[1..2]), (2, &at[1..2])].map(|(i, at)| common::load(k, ctx, ins, i, at));
+            k.fma(x, a, b)
+        })
+    },
+};

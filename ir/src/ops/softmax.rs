@@ -1,0 +1,58 @@
+//! `softmax`: y = e^(x − m) / Σ e^(x − m), m = max x, along the last axis.
+//!
+//! x, y: any shape of rank 1 or more, plain, same type. Subtracting the maximum changes nothing mathematically and
+//! keeps e^x in range. A NaN in a row makes the row NaN.
+
+use super::common::{self, memory_cost, same_as_first};
+use crate::kernel::{Affine, BinOp, Kernel, KernelBuilder, UnOp};
+use crate::op::{BodyCtx, OpDef, Problem};
+
+pub const SOFTMAX: OpDef = OpDef {
+    name: "softmax",
+    doc: "y = exp(x - max x) / sum of exp(x - max x) along the last axis",
+    operands: &["x"],
+    variadic: false,
+    epilogue: false,
+    attrs: &[],
+    shape: |ctx| {
+        common::plain(ctx, 0)?;
+        if ctx.operands[0].shape.is_empty() {
+            return Err(Problem::new("E0201", "softmax needs an axis, found a scalar").operand(0));
+        }
+        same_as_first(ctx)
+    },
+    cost: memory_cost,
+    body,
+};
+
+fn body(ctx: &BodyCtx) -> Kernel {
+    let y = &ctx.results[0];
+    let mut k = KernelBuilder::new("softmax");
+    let (ins, out) = common::params(&mut k, ctx);
+    let (&n, rows) = y.dims.split_last().expect("invariant: the shape rule gives rank 1 or more");
+    let row = common::tasks_over(&mut k, rows);
+    let at = |i: Affine| [&row[..], &[i]].concat();
+    let load = |k: &mut KernelBuilder, i: Affine| common::load(k, ctx, &ins, 0, &at(i));
+
+    let least = k.constant(y.dtype, 1, f64::NEG_INFINITY);
+    let max = k.for_carry(0, n, &[least], |k, i, acc| {
+        let x = load(k, i);
+        vec![k.bin(BinOp::MaxNan, acc[0], x)]
+    })[0];
+    let power = |k: &mut KernelBuilder, i: Affine| {
+        let x = load(k, i);
+        let d = k.sub(x, max);
+        k.un(UnOp::Exp, d)
+    };
+    let zero = k.constant(y.dtype, 1, 0.0);
+    let sum = k.for_carry(0, n, &[zero], |k, i, acc| {
+        let e = power(k, i);
+        vec![k.add(acc[0], e)]
+    })[0];
+    k.for_(0, n, |k, i| {
+        let e = power(k, i.clone());
+        let v = k.div(e, sum);
+        k.store(out, &y.at(&at(i)), v);
+    });
+    k.finish()
+}
