@@ -42,7 +42,7 @@ pub const X86_64_V2: Target = Target {
     registers: 16,
     has_fma: false,
     block: 8,
-    tiles: &[tile(5, 1), tile(2, 2)],
+    tiles: &[tile(2, 2), tile(4, 1)],
     l1_bytes: 32 << 10,
     l2_bytes: 256 << 10,
 };

@@ -238,8 +238,9 @@ impl<'a> Emitter<'a> {
         let (block, lanes) = (self.r.block(), self.r.target.block);
         let zero = || Affine::constant(0);
         let mut sums = sums.to_vec();
+        // Opaque for the compile time alone: LLVM's loop strength reduction weighs every address against every other.
         let weights =
-            k.view(self.operands[1], &[at.panel.clone(), c.clone(), r.clone(), zero(), zero(), zero()], false);
+            k.view(self.operands[1], &[at.panel.clone(), c.clone(), r.clone(), zero(), zero(), zero()], true);
         for s in 0..geometry.taps {
             let live: Vec<i64> = (0..run.pixels).filter(|&p| !run.skip.contains(&(p, s))).collect();
             if live.is_empty() {
