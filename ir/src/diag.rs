@@ -340,4 +340,8 @@ pub const CODES: &[(&str, &str)] = &[
         "E0706",
         "Compiled kernels could not be loaded into this process: the machine lacks instructions of the target, or the object is not what a back end makes.",
     ),
+    (
+        "E0707",
+        "The threads that kernels are compiled on could not be started: the system's limit on threads or memory.",
+    ),
 ];
