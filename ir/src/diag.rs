@@ -291,6 +291,18 @@ pub const CODES: &[(&str, &str)] = &[
         "An access of a kernel is malformed: it has another number of indices than the buffer has dimensions, uses a view outside its block, or stores to an in parameter.",
     ),
     (
+        "E0606",
+        "An access of a kernel could not be proven to lie inside its buffer. The message names the dimension, the index form, the value that it may reach and the length; the notes give the ranges of the loop variables. Narrow the loop's bounds: lo may be a max and hi a min of several forms, and the proof uses them.",
+    ),
+    (
+        "E0607",
+        "A kernel may read an element of scratch or of an out parameter that the same task has not written before. The proof follows loops that fill boxes; what an earlier iteration of a loop that is still running wrote does not count.",
+    ),
+    (
+        "E0608",
+        "Two tasks of a kernel may touch the same element, and at least one of them writes it. The proof needs the indices of every store to tell the task: each coefficient must be larger than all that the smaller terms and the vector's lanes can add up to.",
+    ),
+    (
         "E0690",
         "The interpreter was given inputs that do not fit the kernel's in and inout parameters in number or size.",
     ),

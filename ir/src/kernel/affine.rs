@@ -3,6 +3,8 @@
 //! Kept in one normal form (terms sorted, no zero coefficient), so that equal expressions compare equal.
 
 use crate::entity::Var;
+use cranelift_entity::PrimaryMap;
+use std::fmt;
 use std::ops::{Add, Mul, Sub};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +58,14 @@ impl Affine {
         let (whole, rest): (Vec<_>, Vec<_>) = self.terms.iter().cloned().partition(|(c, _)| c % k == 0);
         let mut out = Affine { terms: whole, constant: self.constant.div_euclid(k) * k }.divided(k);
         let rest = Affine { terms: rest, constant: self.constant.rem_euclid(k) };
+        if let [(1, Term::FloorDiv(inner, c))] = &rest.terms[..] {
+            // ⌊(⌊e/c⌋ + r) / k⌋ = ⌊(e + r·c) / (c·k)⌋
+            if let Some(ck) = c.checked_mul(k) {
+                let inner = Affine { terms: inner.terms.clone(), constant: inner.constant + rest.constant * c };
+                out.add_term(1, Term::FloorDiv(Box::new(inner), ck));
+                return out;
+            }
+        }
         if !rest.terms.is_empty() {
             out.add_term(1, Term::FloorDiv(Box::new(rest), k));
         }
@@ -103,6 +113,38 @@ impl Affine {
         })
     }
 
+    /// The same form with `with` in the place of `v`.
+    pub fn substitute(&self, v: Var, with: &Affine) -> Affine {
+        let mut out = Affine::constant(self.constant);
+        for (c, t) in &self.terms {
+            match t {
+                Term::Var(w) if *w == v => out = out + with * *c,
+                Term::FloorDiv(e, k) if e.contains(v) => out = out + e.substitute(v, with).floordiv(*k) * *c,
+                Term::Mod(e, k) if e.contains(v) => out = out + e.substitute(v, with).modulo(*k) * *c,
+                t => out.add_term(*c, t.clone()),
+            }
+        }
+        out
+    }
+
+    pub fn contains(&self, v: Var) -> bool {
+        self.terms.iter().any(|(_, t)| t.contains(v))
+    }
+
+    /// Largest absolute value of a number in the form.
+    pub fn magnitude(&self) -> u64 {
+        let terms = self.terms.iter().map(|(c, t)| match t {
+            Term::Var(_) => c.unsigned_abs(),
+            Term::FloorDiv(e, k) | Term::Mod(e, k) => c.unsigned_abs().max(k.unsigned_abs()).max(e.magnitude()),
+        });
+        terms.fold(self.constant.unsigned_abs(), u64::max)
+    }
+
+    /// The form as text; `names` gives the names of variables, without the `%`.
+    pub fn display<'a>(&'a self, names: &'a PrimaryMap<Var, String>) -> impl fmt::Display + 'a {
+        Shown { form: self, names }
+    }
+
     /// Calls `f` for every variable that occurs.
     pub fn for_each_var(&self, f: &mut impl FnMut(Var)) {
         for (_, t) in &self.terms {
@@ -111,6 +153,54 @@ impl Affine {
                 Term::FloorDiv(e, _) | Term::Mod(e, _) => e.for_each_var(f),
             }
         }
+    }
+}
+
+impl Term {
+    pub fn contains(&self, v: Var) -> bool {
+        match self {
+            Term::Var(w) => *w == v,
+            Term::FloorDiv(e, _) | Term::Mod(e, _) => e.contains(v),
+        }
+    }
+}
+
+struct Shown<'a> {
+    form: &'a Affine,
+    names: &'a PrimaryMap<Var, String>,
+}
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = |form| Shown { form, names: self.names };
+        for (i, (c, t)) in self.form.terms.iter().enumerate() {
+            f.write_str(match (i, *c < 0) {
+                (0, false) => "",
+                (0, true) => "-",
+                (_, false) => " + ",
+                (_, true) => " - ",
+            })?;
+            if c.unsigned_abs() != 1 {
+                write!(f, "{}*", c.unsigned_abs())?;
+            }
+            match t {
+                Term::Var(v) => write!(f, "%{}", self.names.get(*v).map_or("?", |n| n))?,
+                Term::FloorDiv(e, k) => write!(f, "(({}) floordiv {k})", inner(e))?,
+                Term::Mod(e, k) => write!(f, "(({}) mod {k})", inner(e))?,
+            }
+        }
+        match (self.form.terms.is_empty(), self.form.constant) {
+            (true, c) => write!(f, "{c}"),
+            (false, 0) => Ok(()),
+            (false, c) if c < 0 => write!(f, " - {}", c.unsigned_abs()),
+            (false, c) => write!(f, " + {c}"),
+        }
+    }
+}
+
+impl From<Term> for Affine {
+    fn from(t: Term) -> Affine {
+        Affine { terms: vec![(1, t)], constant: 0 }
     }
 }
 
@@ -183,5 +273,59 @@ impl Mul<i64> for &Affine {
     type Output = Affine;
     fn mul(self, k: i64) -> Affine {
         self.clone() * k
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cranelift_entity::EntityRef;
+
+    fn var(i: usize) -> Affine {
+        Affine::var(Var::new(i))
+    }
+
+    /// Equal on a range of assignments.
+    fn check(a: &Affine, f: impl Fn(i64, i64) -> i64) {
+        for (x, y) in (-30..30).flat_map(|x| (-5..5).map(move |y| (x, y))) {
+            assert_eq!(a.eval(&|v| if v.index() == 0 { x } else { y }), f(x, y), "at {x}, {y}: {a:?}");
+        }
+    }
+
+    #[test]
+    fn nested_divisions_merge() {
+        let nested = (var(0).floordiv(3) + 1).floordiv(4);
+        assert_eq!(nested, (var(0) + 3).floordiv(12));
+        check(&nested, |x, _| (x.div_euclid(3) + 1).div_euclid(4));
+    }
+
+    #[test]
+    fn division_pulls_out_multiples() {
+        let e = (var(0) + var(1) * 8 + 19).floordiv(8);
+        assert_eq!(e, (var(0) + 3).floordiv(8) + var(1) + 2);
+        check(&e, |x, y| (x + 8 * y + 19).div_euclid(8));
+        check(&(var(0) * 5 + var(1) * 3 - 7).modulo(6), |x, y| (5 * x + 3 * y - 7).rem_euclid(6));
+    }
+
+    #[test]
+    fn substitution_reaches_into_divisions() {
+        let e = (var(0) + var(1)).floordiv(4) * 3 - var(0) + (var(0) * 3).modulo(5);
+        let s = e.substitute(Var::new(0), &(var(1) * 2 + 1));
+        assert!(!s.contains(Var::new(0)));
+        check(&s, |_, y| {
+            let x = 2 * y + 1;
+            3 * (x + y).div_euclid(4) - x + (3 * x).rem_euclid(5)
+        });
+    }
+
+    #[test]
+    fn prints() {
+        let names: PrimaryMap<Var, String> = ["h", "r"].map(String::from).into_iter().collect();
+        assert_eq!((var(0) + var(1) - 1).display(&names).to_string(), "%h + %r - 1");
+        assert_eq!(
+            (var(0) * -2 + (var(1) + 1).floordiv(4)).display(&names).to_string(),
+            "-2*%h + ((%r + 1) floordiv 4)"
+        );
+        assert_eq!(Affine::constant(-3).display(&names).to_string(), "-3");
     }
 }
