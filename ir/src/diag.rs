@@ -214,6 +214,17 @@ pub const CODES: &[(&str, &str)] = &[
         "E0198",
         "A pass asked for an edit of the graph that cannot be: a value replaced by one of another element type or shape, or a node that would depend on itself. This is a fault of the compiler, not of the model; `--passes-limit` and `bisect` find the pass.",
     ),
+    ("E0401", "There is no graph pass of that name. `rescc opt --list` names them."),
+    ("E0402", "A model was to be compiled for a batch outside the range of `N` that its graph states."),
+    (
+        "E0403",
+        "A constant cannot be computed at compile time because a tensor is missing from the weights, or has another element type or size than the graph says.",
+    ),
+    ("E0404", "A node has more operands than a kernel can have parameters. Split it into several."),
+    (
+        "E0405",
+        "The replay of a memory plan found a buffer that is overwritten before it was read for the last time. This is a fault of the compiler, not of the model.",
+    ),
     (
         "E0201",
         "An operand has a shape that the op does not take: an image is [N,C,H,W], a filter [O,C,R,S], rows are [N,I] and a matrix [O,I]. Only the first dimension of an image may be the batch N.",

@@ -1,5 +1,6 @@
 //! Where tensor data comes from: the one way to weights, without file formats.
 
+use crate::interp::{decode, encode};
 use crate::types::DType;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -56,5 +57,23 @@ impl TensorStore for MemoryStore {
         names.sort();
         names.dedup();
         names
+    }
+}
+
+/// The tensors of another store with every f32 as f64.
+pub struct Widened(pub Arc<dyn TensorStore>);
+
+impl TensorStore for Widened {
+    fn get(&self, name: &str) -> Option<TensorData<'_>> {
+        let t = self.0.get(name)?;
+        if t.dtype != DType::F32 {
+            return Some(t);
+        }
+        let bytes = encode(DType::F64, &decode(DType::F32, &t.bytes));
+        Some(TensorData { dtype: DType::F64, shape: t.shape, bytes: Cow::Owned(bytes) })
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.names()
     }
 }

@@ -7,6 +7,11 @@
 
 use ir::{Diagnostics, Kernel};
 
+pub mod graph;
+pub mod lower;
+pub mod pass;
+pub mod pipeline;
+pub mod program;
 pub mod templates;
 
 /// Runs kernels at compile time, for constant folding. `src/` hands in the Cranelift JIT; tests may use the
@@ -16,3 +21,6 @@ pub trait Evaluator: Sync {
     /// the bytes of its `Out` parameters in order.
     fn eval(&self, kernel: &Kernel, inputs: &[&[u8]]) -> Result<Vec<Vec<u8>>, Diagnostics>;
 }
+
+#[cfg(test)]
+mod tests;

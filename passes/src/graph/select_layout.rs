@@ -1,0 +1,432 @@
+//! `select-layout`: gives every tensor the memory layout with which the whole graph runs fastest.
+//!
+//! Each image is either plain or blocked by channels. A node costs what the best template for its labels costs; an
+//! image that is read in another layout than it has costs a reorder, once however many readers there are. The sum
+//! of these costs is the capacity of a cut, so the labelling of least cost is a minimum cut, found exactly by
+//! petgraph's maximum flow: Kolmogorov and Zabih, "What energy functions can be minimized via graph cuts?", PAMI
+//! 2004, section 4. Weights take the layout that the chosen template asks for; packing them costs nothing at run
+//! time.
+//!
+//! Reorders that stand in the graph are looked through, so the choice does not depend on what an earlier run chose.
+
+use super::{add_reorder, constants, is_op, op};
+use crate::pass::{Pass, PassCtx};
+use crate::templates::{self, Offer};
+use cranelift_entity::{EntitySet, SecondaryMap};
+use ir::entity::{Node, Value};
+use ir::graph::{Patch, Src};
+use ir::op::{Attr, Attrs, BodyCtx, BufType, OpCtx};
+use ir::target::Target;
+use ir::{Diagnostics, Graph, Layout, TensorType};
+use petgraph::algo::dinics;
+use petgraph::graph::{DiGraph, NodeIndex};
+use petgraph::visit::EdgeRef;
+use std::collections::HashMap;
+
+pub struct SelectLayout;
+
+impl Pass for SelectLayout {
+    fn name(&self) -> &'static str {
+        "select-layout"
+    }
+
+    fn doc(&self) -> &'static str {
+        "chooses memory layouts by a minimum cut over template and reorder costs"
+    }
+
+    fn run(&self, cx: &mut PassCtx) -> Result<(), Diagnostics> {
+        let selector = Selector::new(&cx.graph, &cx.target, cx.batch);
+        let plan = selector.plan();
+        match selector.patch(&plan) {
+            Some(patch) => cx.apply(vec![patch]).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a node may do: for labels of its first operand and of its result (0 plain, 1 blocked) the best offer.
+struct Menu {
+    offers: [[Option<Offer>; 2]; 2],
+}
+
+impl Menu {
+    fn cost(&self, input: usize, output: usize) -> i64 {
+        self.offers[input][output].as_ref().map_or(NEVER, |o| (o.cost_ns.round() as i64).clamp(0, NEVER / 2))
+    }
+}
+
+/// More than any graph costs, in nanoseconds; thousands of it still fit an i64.
+const NEVER: i64 = 1 << 44;
+
+/// Chosen layouts.
+struct Plan {
+    /// Of each node that is not constant and no reorder: its offer.
+    offers: SecondaryMap<Node, Option<Offer>>,
+}
+
+struct Selector<'a> {
+    g: &'a Graph,
+    target: &'a Target,
+    batch: u64,
+    constant: EntitySet<Value>,
+    blocked: Layout,
+}
+
+impl<'a> Selector<'a> {
+    fn new(g: &'a Graph, target: &'a Target, batch: u64) -> Selector<'a> {
+        Selector { g, target, batch, constant: constants(g), blocked: Layout::Blocked(target.block) }
+    }
+
+    /// Nodes that are labelled, in order.
+    fn nodes(&self) -> impl Iterator<Item = Node> {
+        let is_free = |n: &Node| !self.constant.contains(self.g.result(*n)) && !is_op(self.g, *n, "reorder");
+        self.g.order.iter().copied().filter(is_free)
+    }
+
+    /// The value before all reorders.
+    fn source(&self, mut v: Value) -> Value {
+        while let Some(n) = self.g.def(v).filter(|&n| is_op(self.g, n, "reorder")) {
+            v = self.g.operand(n, 0);
+        }
+        v
+    }
+
+    fn is_image(&self, ty: &TensorType) -> bool {
+        ty.rank() == 4 && ty.dtype.is_float()
+    }
+
+    fn can_block(&self, v: Value) -> bool {
+        let ty = self.g.ty(v);
+        self.is_image(ty) && self.blocked.fits(&ty.dims(self.batch))
+    }
+
+    fn layout(&self, label: usize) -> Layout {
+        [Layout::Plain, self.blocked][label]
+    }
+
+    fn plain_types(&self, values: &[Value]) -> Vec<TensorType> {
+        values.iter().map(|&v| self.g.ty(v).with_layout(Layout::Plain)).collect()
+    }
+
+    fn menu(&self, n: Node, known: &mut HashMap<String, Vec<Offer>>) -> Menu {
+        let d = &self.g.nodes[n];
+        let (operands, results) = (self.plain_types(&d.operands), self.plain_types(&d.results));
+        let mut menu = Menu { offers: Default::default() };
+        if matches!(d.op.name, "flatten" | "reshape") {
+            // Plain to plain they move no bytes.
+            let operands = vec![Layout::Plain; operands.len()];
+            menu.offers[0][0] = Some(Offer { operands, result: Layout::Plain, cost_ns: 0.0 });
+            return menu;
+        }
+        let key = format!("{} {operands:?} {results:?} {:?} {:?}", d.op.name, d.attrs, d.epilogue);
+        let offers = known.entry(key).or_insert_with(|| {
+            let bufs = |types: &[TensorType]| types.iter().map(|t| BufType::of(t, self.batch)).collect();
+            let ctx =
+                BodyCtx { operands: bufs(&operands), results: bufs(&results), attrs: &d.attrs, epilogue: &d.epilogue };
+            templates::offers(d.op, &ctx, self.target)
+        });
+        let body = offers.last().expect("invariant: the body is always offered");
+        for (i, o) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let fits = (i == 0 || self.can_block(d.operands[0])) && (o == 0 || self.can_block(d.results[0]));
+            if !fits {
+                continue;
+            }
+            let here = offers.iter().filter(|f| self.labels(n, f) == Some((i, o)));
+            let generic = self.body_offer(n, &operands, (i, o), body.cost_ns);
+            let all = here.cloned().chain(generic);
+            menu.offers[i][o] = all.min_by(|a, b| a.cost_ns.total_cmp(&b.cost_ns));
+        }
+        menu
+    }
+
+    /// Labels of the first operand and of the result, if the offer is one of plain and blocked images. Further
+    /// images are to lie as the result does.
+    fn labels(&self, n: Node, offer: &Offer) -> Option<(usize, usize)> {
+        let label = |l: Layout| [Layout::Plain, self.blocked].iter().position(|&k| k == l);
+        let d = &self.g.nodes[n];
+        let others = (1..d.operands.len()).filter(|&i| self.follows_result(d.operands[i]));
+        let alike = others.into_iter().all(|i| offer.operands[i] == offer.result);
+        Some((label(offer.operands[0])?, label(offer.result)?)).filter(|_| alike)
+    }
+
+    /// Whether an operand after the first is an image that is computed, not a weight.
+    fn follows_result(&self, v: Value) -> bool {
+        self.is_image(self.g.ty(v)) && !self.constant.contains(v)
+    }
+
+    /// The op's body with these labels, if its shape rule admits them. Weights stay plain.
+    fn body_offer(&self, n: Node, plain: &[TensorType], (i, o): (usize, usize), cost_ns: f64) -> Option<Offer> {
+        let d = &self.g.nodes[n];
+        let layouts = d.operands.iter().enumerate().map(|(at, &v)| match at {
+            0 => self.layout(i),
+            _ if self.follows_result(v) => self.layout(o),
+            _ => Layout::Plain,
+        });
+        let operands: Vec<Layout> = layouts.collect();
+        let types: Vec<TensorType> = plain.iter().zip(&operands).map(|(t, &l)| t.with_layout(l)).collect();
+        let ctx = OpCtx { operands: &types, attrs: &d.attrs, epilogue: &d.epilogue, results: &[], batch: self.batch };
+        (d.op.shape)(&ctx).ok()?;
+        Some(Offer { operands, result: self.layout(o), cost_ns })
+    }
+
+    fn reorder_cost(&self, v: Value, known: &mut HashMap<String, i64>) -> i64 {
+        let ty = self.g.ty(v).with_layout(Layout::Plain);
+        *known.entry(ty.to_string()).or_insert_with(|| {
+            let reorder = op("reorder");
+            let attrs = Attrs::defaults(reorder).set("to", Attr::Word(self.blocked.to_string()));
+            let buf = |l| BufType::of(&ty.with_layout(l), self.batch);
+            let ctx = BodyCtx {
+                operands: vec![buf(Layout::Plain)],
+                results: vec![buf(self.blocked)],
+                attrs: &attrs,
+                epilogue: &[],
+            };
+            let best = templates::offers(reorder, &ctx, self.target).into_iter().map(|o| o.cost_ns);
+            (best.fold(f64::INFINITY, f64::min).round() as i64).clamp(1, NEVER / 2)
+        })
+    }
+
+    fn plan(&self) -> Plan {
+        let mut known = HashMap::new();
+        let menus: Vec<(Node, Menu)> = self.nodes().map(|n| (n, self.menu(n, &mut known))).collect();
+        let mut cut = Cut::new();
+        // Of each value the label that it has; of each node the one that it reads its first operand with.
+        let mut has: SecondaryMap<Value, Label> = SecondaryMap::with_default(Label::Plain);
+        let mut reads: SecondaryMap<Node, Label> = SecondaryMap::with_default(Label::Plain);
+        for &v in &self.g.inputs {
+            if self.g.ty(v).layout == self.blocked {
+                has[v] = Label::Blocked;
+            }
+        }
+        for (n, menu) in &menus {
+            let (input, output) = cut.node(menu);
+            has[self.g.result(*n)] = output;
+            reads[*n] = input;
+        }
+        let mut readers: SecondaryMap<Value, Vec<Label>> = SecondaryMap::new();
+        for (n, _) in &menus {
+            for (i, &v) in self.g.nodes[*n].operands.iter().enumerate().filter(|(_, v)| !self.constant.contains(**v)) {
+                let label = if i == 0 { reads[*n] } else { has[self.g.result(*n)] };
+                readers[self.source(v)].push(label);
+            }
+        }
+        for &v in &self.g.outputs {
+            let label = if self.g.ty(v).layout == self.blocked { Label::Blocked } else { Label::Plain };
+            readers[self.source(v)].push(label);
+        }
+        let mut costs = HashMap::new();
+        let values = self.g.inputs.iter().copied().chain(menus.iter().map(|(n, _)| self.g.result(*n)));
+        for v in values.filter(|&v| self.can_block(v)) {
+            cut.value(has[v], &readers[v], self.reorder_cost(v, &mut costs));
+        }
+        let blocked = cut.solve();
+        let mut offers = SecondaryMap::new();
+        for (n, mut menu) in menus {
+            let (i, o) = (blocked(reads[n]), blocked(has[self.g.result(n)]));
+            offers[n] = menu.offers[i][o].take();
+        }
+        Plan { offers }
+    }
+
+    /// The graph with these layouts, or `None` if it has them.
+    fn patch(&self, plan: &Plan) -> Option<Patch> {
+        let offer = |n: Node| plan.offers[n].as_ref().expect("invariant: a cut of finite cost takes offers");
+        let as_it_is = |n: Node| {
+            let (d, offer) = (&self.g.nodes[n], offer(n));
+            let layouts = d.operands.iter().map(|&v| self.g.ty(v).layout);
+            layouts.eq(offer.operands.iter().copied()) && self.g.ty(d.results[0]).layout == offer.result
+        };
+        if self.nodes().all(as_it_is) {
+            return None;
+        }
+        let mut rebuild =
+            Rebuild { s: self, p: Patch::new("select-layout"), now: HashMap::new(), reordered: HashMap::new() };
+        for n in self.nodes() {
+            rebuild.node(n, offer(n));
+        }
+        Some(rebuild.finish())
+    }
+}
+
+/// Builds every node again with the layouts of its offer.
+struct Rebuild<'a> {
+    s: &'a Selector<'a>,
+    p: Patch,
+    /// What stands for a value, and its layout.
+    now: HashMap<Value, (Src, Layout)>,
+    reordered: HashMap<(Value, Layout), Src>,
+}
+
+impl Rebuild<'_> {
+    fn node(&mut self, n: Node, offer: &Offer) {
+        let g = self.s.g;
+        let d = &g.nodes[n];
+        let operands = d.operands.iter().zip(&offer.operands).map(|(&v, &l)| self.value(v, l)).collect();
+        let y = d.results[0];
+        let src = self.p.add(g.name(y), d.op, d.attrs.clone(), operands, d.epilogue.clone(), Some(offer.result));
+        self.now.insert(y, (src, offer.result));
+    }
+
+    /// `v` with layout `layout`.
+    fn value(&mut self, v: Value, layout: Layout) -> Src {
+        let g = self.s.g;
+        if self.s.constant.contains(v) && g.ty(v).layout == layout {
+            return v.into();
+        }
+        let source = self.s.source(v);
+        let (src, has) = self.now.get(&source).copied().unwrap_or((source.into(), g.ty(source).layout));
+        if has == layout {
+            return src;
+        }
+        let p = &mut self.p;
+        let name = || format!("{}.{layout}", g.name(source));
+        *self.reordered.entry((source, layout)).or_insert_with(|| add_reorder(p, name(), src, layout))
+    }
+
+    fn finish(mut self) -> Patch {
+        let g = self.s.g;
+        let outputs: Vec<(Value, Src)> =
+            g.outputs.iter().map(|&v| (v, self.value(v, g.ty(v).layout))).filter(|(v, s)| Src::Old(*v) != *s).collect();
+        for n in self.s.nodes() {
+            let y = g.result(n);
+            if !outputs.iter().any(|(v, _)| *v == y) {
+                self.p.replace(y, self.now[&y].0);
+            }
+        }
+        for (v, src) in outputs {
+            self.p.replace(v, src);
+        }
+        self.p
+    }
+}
+
+/// Label of an image: fixed, or a variable of the cut.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Label {
+    Plain,
+    Blocked,
+    Var(NodeIndex),
+}
+
+/// The network: who is on the source's side of the cut is plain, the others are blocked.
+struct Cut {
+    network: DiGraph<(), u64>,
+    source: NodeIndex,
+    sink: NodeIndex,
+}
+
+impl Cut {
+    fn new() -> Cut {
+        let mut network = DiGraph::new();
+        let (source, sink) = (network.add_node(()), network.add_node(()));
+        Cut { network, source, sink }
+    }
+
+    fn end(&self, l: Label) -> NodeIndex {
+        match l {
+            Label::Plain => self.source,
+            Label::Blocked => self.sink,
+            Label::Var(v) => v,
+        }
+    }
+
+    fn var(&mut self) -> Label {
+        Label::Var(self.network.add_node(()))
+    }
+
+    /// Pays `cost` if `a` is plain and `b` is blocked.
+    fn pay(&mut self, a: Label, b: Label, cost: i64) {
+        let (a, b) = (self.end(a), self.end(b));
+        if a != b && cost > 0 && a != self.sink && b != self.source {
+            self.network.add_edge(a, b, cost.cast_unsigned());
+        }
+    }
+
+    /// Pays `cost`, which may be negative, if `a` is blocked.
+    fn pay_blocked(&mut self, a: Label, cost: i64) {
+        if cost > 0 {
+            self.pay(Label::Plain, a, cost);
+        } else {
+            self.pay(a, Label::Blocked, -cost);
+        }
+    }
+
+    /// Labels of a node's first operand and of its result. One variable if they cannot differ.
+    fn node(&mut self, menu: &Menu) -> (Label, Label) {
+        let c = |i, o| menu.cost(i, o);
+        let never = |i: usize, o: usize| menu.offers[i][o].is_none();
+        match (never(0, 1) && never(1, 1), never(1, 0) && never(1, 1)) {
+            (true, true) => (Label::Plain, Label::Plain),
+            (true, false) => {
+                let input = self.var();
+                self.pay_blocked(input, c(1, 0) - c(0, 0));
+                (input, Label::Plain)
+            }
+            (false, true) => {
+                let output = self.var();
+                self.pay_blocked(output, c(0, 1) - c(0, 0));
+                (Label::Plain, output)
+            }
+            (false, false) if never(0, 1) && never(1, 0) => {
+                let both = self.var();
+                self.pay_blocked(both, c(1, 1) - c(0, 0));
+                (both, both)
+            }
+            (false, false) => {
+                let (input, output) = (self.var(), self.var());
+                self.pay_blocked(input, c(1, 0) - c(0, 0));
+                self.pay_blocked(output, c(1, 1) - c(1, 0));
+                // Not negative for all that templates offer: equal layouts never cost more than a mixture. A mixture
+                // that were better is taken for as good.
+                self.pay(input, output, c(0, 1) + c(1, 0) - c(0, 0) - c(1, 1));
+                (input, output)
+            }
+        }
+    }
+
+    /// A value with these readers: one reorder to each layout that is read and is not its own.
+    fn value(&mut self, has: Label, readers: &[Label], cost: i64) {
+        if readers.iter().all(|&r| r == has) {
+            return;
+        }
+        if let [reader] = *readers {
+            self.pay(has, reader, cost);
+            self.pay(reader, has, cost);
+            return;
+        }
+        let (to_blocked, to_plain) = (self.var(), self.var());
+        self.pay(has, to_blocked, cost);
+        self.pay(to_plain, has, cost);
+        for &r in readers {
+            self.pay(to_blocked, r, NEVER);
+            self.pay(r, to_plain, NEVER);
+        }
+    }
+
+    /// A label of least cost for each variable: 1 if it is blocked.
+    fn solve(self) -> impl Fn(Label) -> usize {
+        let (_, flows) = dinics(&self.network, self.source, self.sink);
+        // Plain is what the source still reaches.
+        let mut plain = vec![false; self.network.node_count()];
+        plain[self.source.index()] = true;
+        let mut open = vec![self.source];
+        while let Some(v) = open.pop() {
+            let out = self.network.edges(v).filter(|e| flows[e.id().index()] < *e.weight()).map(|e| e.target());
+            let back = self
+                .network
+                .edges_directed(v, petgraph::Direction::Incoming)
+                .filter(|e| flows[e.id().index()] > 0)
+                .map(|e| e.source());
+            for w in out.chain(back) {
+                if !std::mem::replace(&mut plain[w.index()], true) {
+                    open.push(w);
+                }
+            }
+        }
+        move |l| match l {
+            Label::Plain => 0,
+            Label::Blocked => 1,
+            Label::Var(v) => usize::from(!plain[v.index()]),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The named lists of passes, and the whole way from a graph to a program.
+
+use crate::Evaluator;
+use crate::graph::{
+    Canonicalize, Cse, Dce, FoldBn, FoldConstants, FoldShape, FuseEpilogue, Reorders, SelectLayout, SplitBn,
+};
+use crate::lower::{self, Lowering};
+use crate::pass::{Log, Pass, PassCtx};
+use crate::program::{check_memory, order_kernels, plan_memory};
+use ir::diag::Class;
+use ir::store::{MemoryStore, TensorStore, Widened};
+use ir::target::Target;
+use ir::{Diagnostic, Diagnostics, Graph, Program};
+use std::sync::Arc;
+
+/// The passes of an inference build, in order.
+pub fn inference() -> Vec<&'static dyn Pass> {
+    vec![
+        &Dce,
+        &Canonicalize,
+        &FoldShape,
+        &Cse,
+        &FoldBn,
+        &SplitBn,      // what could not be folded
+        &FuseEpilogue, // after the folds: a folded bias is a step of the epilogue
+        &SelectLayout,
+        &Reorders,
+        &FoldConstants, // evaluates the folds and the packing that the layouts ask for
+    ]
+}
+
+/// Every pass by name.
+pub fn all() -> Vec<&'static dyn Pass> {
+    inference()
+}
+
+/// The pass that users call `name`.
+///
+/// Errors: E0401 with the nearest known name.
+pub fn by_name(name: &str) -> Result<&'static dyn Pass, Diagnostics> {
+    all().into_iter().find(|p| p.name() == name).ok_or_else(|| {
+        let known: Vec<&str> = all().iter().map(|p| p.name()).collect();
+        Diagnostic::error("E0401", format!("there is no pass '{name}'"))
+            .help(format!("the passes are {}", known.join(", ")))
+            .into()
+    })
+}
+
+/// How a graph is optimised.
+#[derive(Clone, Copy)]
+pub struct PassOptions<'a> {
+    /// These passes, in this order, instead of the list for inference.
+    pub only: Option<&'a [String]>,
+    /// Passes to leave out.
+    pub skip: &'a [String],
+    /// Stop after that many patches in total.
+    pub limit: Option<usize>,
+    /// Verify the graph after each pass.
+    pub verify_each: bool,
+    /// Called after each pass with its name and the graph.
+    pub after: Option<&'a dyn Fn(&'static str, &Graph)>,
+}
+
+impl Default for PassOptions<'_> {
+    fn default() -> Self {
+        PassOptions { only: None, skip: &[], limit: None, verify_each: false, after: None }
+    }
+}
+
+/// What a model is compiled for.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    pub target: Target,
+    /// The number that `N` stands for.
+    pub batch: u64,
+    pub passes: PassOptions<'a>,
+    /// No passes, no templates, every f32 computed as f64: the program that others are compared with.
+    pub reference: bool,
+}
+
+impl Options<'_> {
+    pub fn new(target: Target, batch: u64) -> Self {
+        Options { target, batch, passes: PassOptions::default(), reference: false }
+    }
+
+    /// The unoptimised program in f64. Its inputs, outputs and constants are f64.
+    pub fn reference(target: Target, batch: u64) -> Self {
+        Options { reference: true, ..Options::new(target, batch) }
+    }
+}
+
+/// A graph after its passes, with the tensors that they have computed.
+pub struct Optimised {
+    pub graph: Graph,
+    pub store: Arc<dyn TensorStore>,
+    pub log: Log,
+}
+
+/// A program that is planned and proven, and what belongs to it.
+pub struct Compiled {
+    pub graph: Graph,
+    /// Holds every constant of the program as it lies in memory, by the name of its slot.
+    pub store: Arc<dyn TensorStore>,
+    pub program: Program,
+    pub log: Log,
+}
+
+/// Runs graph passes.
+///
+/// Errors: E0401 for an unknown pass; what a pass or, with `verify_each`, the graph verifier says.
+pub fn optimise(
+    graph: Graph,
+    store: Arc<dyn TensorStore>,
+    target: &Target,
+    batch: u64,
+    options: &PassOptions,
+    evaluator: &dyn Evaluator,
+) -> Result<Optimised, Diagnostics> {
+    let passes = match options.only {
+        Some(names) => names.iter().map(|n| by_name(n)).collect::<Result<Vec<_>, _>>()?,
+        None => inference(),
+    };
+    for name in options.skip {
+        by_name(name)?;
+    }
+    let mut cx = PassCtx::new(graph, MemoryStore::over(store), *target, batch, evaluator, options.limit);
+    for p in passes.into_iter().filter(|p| !options.skip.iter().any(|s| s == p.name())) {
+        cx.run(p)?;
+        if options.verify_each {
+            verify(p.name(), &cx.graph)?;
+        }
+        if let Some(after) = options.after {
+            after(p.name(), &cx.graph);
+        }
+    }
+    let PassCtx { graph, store, log, .. } = cx;
+    Ok(Optimised { graph, store: Arc::new(store), log })
+}
+
+/// From a verified graph to a program with a proven memory plan.
+///
+/// Errors: as [`optimise`]; E0402 if `batch` is outside the graph's range; what lowering and the verifiers of
+/// kernels, programs and memory plans say.
+pub fn compile(
+    graph: Graph,
+    store: Arc<dyn TensorStore>,
+    options: &Options,
+    evaluator: &dyn Evaluator,
+) -> Result<Compiled, Diagnostics> {
+    let [least, most] = graph.batch;
+    if !(least..=most).contains(&options.batch) {
+        let message = format!("batch {} is outside the {least}..{most} of this model", options.batch);
+        return Err(Diagnostic::error("E0402", message).into());
+    }
+    let Optimised { graph, store, log } = if options.reference {
+        Optimised { graph, store: Arc::new(Widened(store)), log: Log::default() }
+    } else {
+        optimise(graph, store, &options.target, options.batch, &options.passes, evaluator)?
+    };
+    let lowering = Lowering { target: options.target, batch: options.batch, reference: options.reference };
+    let mut program = lower::lower(&graph, &lowering)?;
+    order_kernels::run(&mut program);
+    plan_memory::run(&mut program);
+    check_memory::check(&program)?;
+    Ok(Compiled { graph, store, program, log })
+}
+
+fn verify(pass: &str, graph: &Graph) -> Result<(), Diagnostics> {
+    let mut found = graph.verify();
+    if !found.has_errors() {
+        return Ok(());
+    }
+    for d in &mut found.0 {
+        d.class = Class::Internal;
+        d.notes.push(format!("after pass {pass}"));
+    }
+    Err(found)
+}
