@@ -367,4 +367,12 @@ pub const CODES: &[(&str, &str)] = &[
         "E0707",
         "The threads that kernels are compiled on could not be started: the system's limit on threads or memory.",
     ),
+    (
+        "E0708",
+        "The linker refused to make the executable or library; its own words follow. The built-in linker makes executables only: use `--linker cc` or `--linker lld` for a shared library.",
+    ),
+    (
+        "E0709",
+        "The linker that was asked for is not installed. Without `--linker` the built-in one is used, which needs no other program.",
+    ),
 ];

@@ -4,7 +4,7 @@ use super::{Machine, emit};
 use crate::exec::CompiledKernel;
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Kernel};
-use memmap2::MmapMut;
+use memmap2::{Mmap, MmapMut};
 use rayon::prelude::*;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -55,17 +55,23 @@ impl Jit {
     fn compile(&self, kernel: &Kernel) -> Compiled {
         kernel.verify().into_result(())?;
         let code = emit::compile(kernel, &self.machine)?;
-        let map = (|| {
-            let mut map = MmapMut::map_anon(code.bytes.len())?;
-            map[..code.bytes.len()].copy_from_slice(&code.bytes);
-            map.make_exec()
-        })();
-        let map = map.map_err(|e: std::io::Error| {
-            Diagnostic::error("E0705", format!("no executable memory: {e}"))
-                .class(Class::Limit)
-                .help("`rescc compile` makes a file instead of running the network in this process")
-        })?;
+        let map = executable_memory(code.bytes.len(), |to| to.copy_from_slice(&code.bytes))?;
         // SAFETY: the kernel is verified, and this is its code, at the start of the map.
         Ok(Arc::new(unsafe { CompiledKernel::new(kernel.clone(), Arc::new(map), 0) }))
     }
+}
+
+/// Memory of that length that may be run once `fill` has written it.
+pub(super) fn executable_memory(len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Mmap, Diagnostics> {
+    let map = || {
+        let mut map = MmapMut::map_anon(len)?;
+        fill(&mut map);
+        map.make_exec()
+    };
+    map().map_err(|e| {
+        Diagnostic::error("E0705", format!("no executable memory: {e}"))
+            .class(Class::Limit)
+            .help("`rescc compile` makes a file instead of running the network in this process")
+            .into()
+    })
 }

@@ -15,6 +15,7 @@ mod jit;
 mod lanes;
 mod target;
 
+pub(crate) use emit::signature as kernel_signature;
 pub use jit::Jit;
 pub use target::Machine;
 

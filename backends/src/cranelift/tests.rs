@@ -246,3 +246,22 @@ fn wrong_buffers_are_refused() {
         assert_eq!(e.0[0].code, "E0704");
     }
 }
+
+#[test]
+fn what_cannot_be_compiled_or_run_here_is_said() {
+    let code = |e: Diagnostics| e.0[0].code;
+    let elsewhere = Target { name: "riscv", ..X86_64_V2 };
+    assert_eq!(code(Cranelift.compile(&[], "m", &elsewhere).unwrap_err()), "E0702");
+    assert_eq!(code(exec::load(&Cranelift, &[], &elsewhere).err().unwrap()), "E0706");
+    assert_eq!(code(jit::executable_memory(usize::MAX / 2, |_| ()).unwrap_err()), "E0705");
+    // Kernels that the verifier would not let through.
+    let root_of_integer = map2(DType::I32, DType::I32, 1, "root", |k, [a, _]| k.un(UnOp::Sqrt, a));
+    let mut endless = gemm(4, 1);
+    for s in &mut endless.body {
+        if let ir::kernel::Stmt::For(f) = s {
+            f.hi.clear();
+        }
+    }
+    let e = Cranelift.compile(&[root_of_integer, endless], "m", &X86_64_V3).unwrap_err();
+    assert_eq!(e.0.iter().map(|d| d.code).collect::<Vec<_>>(), ["E0703", "E0701"]);
+}

@@ -1,1 +1,164 @@
-//! placeholder
+//! Objects → executable or shared library.
+//!
+//! # Invariants
+//! - The output appears whole or not at all: it is made in a directory beside its place and renamed.
+//! - Equal inputs give equal bytes: inputs have fixed names, no build id, no paths.
+//! - A linker's complaint is a diagnostic; nothing is printed and the process does not end.
+
+mod external;
+mod wild;
+
+use ir::diag::Class;
+use ir::{Diagnostic, Diagnostics};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Who links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Linker {
+    /// Inside this process; executables only.
+    #[default]
+    Wild,
+    /// The C compiler, `cc`.
+    Cc,
+    /// `ld.lld`, or Debian's `ld.lld-22`.
+    Lld,
+}
+
+/// An object or archive under a fixed file name, such as `model.o` or `host.a`.
+pub struct Input<'a> {
+    pub name: &'a str,
+    pub content: Content<'a>,
+}
+
+pub enum Content<'a> {
+    Bytes(&'a [u8]),
+    /// Writes the object, for contents that are too large to hold: the weights.
+    Writer(Box<dyn FnOnce(&mut File) -> io::Result<()> + 'a>),
+}
+
+impl<'a> Input<'a> {
+    pub fn bytes(name: &'a str, bytes: &'a [u8]) -> Input<'a> {
+        Input { name, content: Content::Bytes(bytes) }
+    }
+
+    pub fn writer(name: &'a str, write: impl FnOnce(&mut File) -> io::Result<()> + 'a) -> Input<'a> {
+        Input { name, content: Content::Writer(Box::new(write)) }
+    }
+}
+
+/// Links a static, position-independent executable whose entry is `_start`. What nothing refers to is dropped.
+///
+/// Errors: E0708 if the linker refuses, E0709 if it is not installed, E0803 if the output cannot be written.
+pub fn executable(inputs: Vec<Input>, linker: Linker, output: &Path) -> Result<(), Diagnostics> {
+    beside(output, |directory| {
+        let inputs = Staged::new(inputs, directory)?;
+        match linker {
+            Linker::Wild => wild::executable(&inputs, &directory.join(OUTPUT))?,
+            Linker::Cc | Linker::Lld => external::executable(linker, &inputs)?,
+        }
+        Ok(())
+    })
+}
+
+/// Links a shared library that exports only the symbols `exports` and is called `soname`.
+///
+/// Errors: as [`executable`]; E0708 for [`Linker::Wild`], which is not used for libraries.
+pub fn shared_library(
+    inputs: Vec<Input>,
+    linker: Linker,
+    soname: &str,
+    exports: &[String],
+    output: &Path,
+) -> Result<(), Diagnostics> {
+    if linker == Linker::Wild {
+        return Err(Diagnostic::error("E0708", "the built-in linker makes executables only")
+            .class(Class::Unsupported)
+            .help("use `--linker cc` or `--linker lld` for a shared library")
+            .into());
+    }
+    beside(output, |directory| external::shared_library(linker, &Staged::new(inputs, directory)?, soname, exports))
+}
+
+/// The linked file in the directory of a link.
+const OUTPUT: &str = "a.out";
+
+/// Inputs as files in the directory of a link.
+struct Staged {
+    directory: PathBuf,
+    names: Vec<String>,
+}
+
+impl Staged {
+    fn new(inputs: Vec<Input>, directory: &Path) -> Result<Staged, Failure> {
+        let mut names = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            let mut file = File::create_new(directory.join(input.name))?;
+            match input.content {
+                Content::Bytes(bytes) => file.write_all(bytes)?,
+                Content::Writer(write) => write(&mut file)?,
+            }
+            names.push(input.name.to_owned());
+        }
+        Ok(Staged { directory: directory.to_path_buf(), names })
+    }
+
+    fn paths(&self) -> impl Iterator<Item = PathBuf> {
+        self.names.iter().map(|n| self.directory.join(n))
+    }
+}
+
+/// What can end a link.
+enum Failure {
+    Write(io::Error),
+    Link(Diagnostics),
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Failure {
+        Failure::Write(e)
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(d: Diagnostics) -> Failure {
+        Failure::Link(d)
+    }
+}
+
+/// Lets `make` write [`OUTPUT`] in a new directory next to `output`, and moves that there if it succeeds.
+fn beside(output: &Path, make: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Diagnostics> {
+    let link = || -> Result<(), Failure> {
+        let parent = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let directory = tempfile::Builder::new().prefix(".rescc-link-").tempdir_in(parent)?;
+        // Asks the system for the mode that the umask leaves; linkers set their own.
+        let mode = File::options().write(true).create_new(true).mode(0o755).open(directory.path().join("mode"))?;
+        let permissions = mode.metadata()?.permissions();
+        make(directory.path())?;
+        let made = directory.path().join(OUTPUT);
+        std::fs::set_permissions(&made, permissions)?;
+        std::fs::rename(&made, output)?;
+        Ok(directory.close()?)
+    };
+    link().map_err(|e| match e {
+        Failure::Link(d) => d,
+        Failure::Write(e) => {
+            let message = format!("cannot write {}: {e}", output.display());
+            Diagnostic::error("E0803", message).class(Class::Output).into()
+        }
+    })
+}
+
+/// A linker's complaint.
+fn refused(linker: &str, message: &str) -> Diagnostics {
+    let mut d = Diagnostic::error("E0708", format!("{linker} cannot link the artefact")).class(Class::Internal);
+    for line in message.lines().filter(|l| !l.trim().is_empty()).take(20) {
+        d = d.note(line.trim());
+    }
+    d.into()
+}
+
+#[cfg(test)]
+mod tests;
