@@ -271,6 +271,51 @@ pub const CODES: &[(&str, &str)] = &[
         "A blocked layout needs a channel count that the block divides, OIhw layouts need filters with divisible channels, Oi layouts need a matrix.",
     ),
     (
+        "E0201",
+        "An operand has a shape that the op does not take: an image is [N,C,H,W], a filter [O,C,R,S], rows are [N,I] and a matrix [O,I]. Only the first dimension of an image may be the batch N.",
+    ),
+    (
+        "E0202",
+        "The groups of a convolution split its input channels and its output channels into equal parts, so groups must divide both.",
+    ),
+    (
+        "E0203",
+        "A filter [O,C,R,S] has as many input channels C as the image has channels in one group. A depthwise filter has C = 1 and groups equal to the channels of the image.",
+    ),
+    (
+        "E0204",
+        "A window of k taps with dilation d reaches over d(k - 1) + 1 positions; the padded image must be at least that long, the stride and the dilation at least 1.",
+    ),
+    (
+        "E0205",
+        "The op computes with floats, and all its float operands have one element type. Put `cast` before an operand of another type. A picture for normalize_u8 is u8.",
+    ),
+    (
+        "E0206",
+        "The memory layout of an operand is one that the op does not read: images are plain or blocked by channels, filters plain or OIhw, matrices plain or Oi, all else plain. `reorder` changes the layout.",
+    ),
+    (
+        "E0207",
+        "A vector with one number for each channel has the shape [C], where C is the number of channels it belongs to.",
+    ),
+    (
+        "E0208",
+        "The operands of an addition have one element type and one shape; nothing is broadcast. This holds for the add step of an epilogue too.",
+    ),
+    (
+        "E0209",
+        "An attribute has a value for which the op is not defined, e.g. a padding that is as large as the window of a pool, lower bounds above upper bounds, a divisor of 0.",
+    ),
+    (
+        "E0210",
+        "A reshape keeps the number of elements, for every batch: the same number of symbols N on both sides and the same product of the other dimensions.",
+    ),
+    ("E0211", "A dense layer with the weight [O,I] takes rows of I features."),
+    (
+        "E0212",
+        "A blocked layout needs a channel count that the block divides, OIhw layouts need filters with divisible channels, Oi layouts need a matrix.",
+    ),
+    (
         "E0501",
         "A call of a program does not fit its kernel: another number of arguments, another element type or number of bytes.",
     ),

@@ -17,6 +17,15 @@ pub fn executable(linker: Linker, inputs: &Staged) -> Result<(), Diagnostics> {
     link(linker, own, &[], inputs)
 }
 
+pub fn relocatable(linker: Linker, inputs: &[Input], output: &Path) -> Result<(), Diagnostics> {
+    let own = match linker {
+        Linker::Cc => &["-r", "-nostdlib"][..],
+        _ => &["-r"],
+    };
+    let names: Vec<String> = inputs.iter().map(|i| i.name.clone()).collect();
+    link(linker, own, &[], inputs, &names, output)
+}
+
 pub fn shared_library(linker: Linker, inputs: &Staged, soname: &str, exports: &[String]) -> Result<(), super::Failure> {
     let own = match linker {
         Linker::Cc => &["-shared", "-nostdlib"][..],

@@ -66,9 +66,21 @@ impl GraphBuilder {
         operands: &[Value],
         attrs: &[(&'static str, Attr)],
     ) -> Result<Value, Problem> {
+        self.fused_op(result, op, operands, attrs, Vec::new())
+    }
+
+    /// The same with epilogue steps, whose operands stand after the op's own.
+    pub fn fused_op(
+        &mut self,
+        result: &str,
+        op: &str,
+        operands: &[Value],
+        attrs: &[(&'static str, Attr)],
+        epilogue: Vec<Step>,
+    ) -> Result<Value, Problem> {
         let op = lookup(op).ok_or_else(|| Problem::new("E0101", format!("there is no op '{op}'")))?;
         let all = attrs.iter().cloned().fold(Attrs::defaults(op), |a, (n, v)| a.set(n, v));
-        let n = self.graph.append(op, all, operands.to_vec(), Vec::new(), &[result.to_string()])?;
+        let n = self.graph.append(op, all, operands.to_vec(), epilogue, &[result.to_string()])?;
         self.graph.order.push(n);
         Ok(self.graph.result(n))
     }
