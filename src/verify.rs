@@ -30,6 +30,8 @@ pub struct Layer {
     pub relative_l2: f64,
     /// Largest |error| as a share of the bound; at most 1 if the layer is right.
     pub of_bound: f64,
+    /// Whether every element is the f32 nearest to what is wanted.
+    pub exact: bool,
 }
 
 impl Layer {
@@ -66,16 +68,46 @@ impl Check<'_> {
         let reference = self.reference(inputs)?;
         let mut layers = Vec::new();
         for call in &self.program.calls {
-            let value = self.optimised.0.value_named(&call.node);
-            let node = value.and_then(|v| self.optimised.0.def(v)).ok_or_else(|| {
-                Diagnostic::error("E0790", format!("the program computes '{}', which the graph does not have", call.node))
-                    .class(ir::diag::Class::Internal)
-            })?;
-            let layer = self.layer(node, &self.kernels[call.kernel], &reference)?;
+            let node = self.node_of(call)?;
+            let operands: Vec<Vec<f64>> = self.optimised.0.nodes[node]
+                .operands
+                .iter()
+                .map(|&v| self.operand(v, &reference))
+                .collect::<Result<_, _>>()?;
+            let want = self.operand(self.optimised.0.result(node), &reference)?;
+            let layer = self.layer(node, &self.kernels[call.kernel], &operands, &want)?;
             step(&layer);
             layers.push(layer);
         }
         Ok(layers)
+    }
+
+    /// Gives every call small integers as operands, weights included, and compares with the body of its op: sums
+    /// are exact then, so any difference is a fault.
+    pub fn run_on_integers(&self, step: &mut dyn FnMut(&Layer)) -> Result<Vec<Layer>, Diagnostics> {
+        let g = self.optimised.0;
+        let mut layers = Vec::new();
+        for call in &self.program.calls {
+            let node = self.node_of(call)?;
+            let ctx = self.body_ctx(g, node, DType::F64);
+            let operands: Vec<Vec<f64>> = (0..).zip(&ctx.operands).map(|(i, t)| integers(i, t)).collect();
+            let bytes: Vec<Vec<u8>> = operands.iter().map(|x| encode(DType::F64, x)).collect();
+            let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+            let want = self.jit.run_once(&(g.op(node).body)(&ctx), &bytes)?;
+            let layer = self.layer(node, &self.kernels[call.kernel], &operands, &decode(DType::F64, &want[0]))?;
+            step(&layer);
+            layers.push(layer);
+        }
+        Ok(layers)
+    }
+
+    fn node_of(&self, call: &ir::program::Call) -> Result<Node, Diagnostics> {
+        let value = self.optimised.0.value_named(&call.node);
+        value.and_then(|v| self.optimised.0.def(v)).ok_or_else(|| {
+            Diagnostic::error("E0790", format!("the program computes '{}', which the graph does not have", call.node))
+                .class(ir::diag::Class::Internal)
+                .into()
+        })
     }
 
     fn batch(&self) -> u64 {
@@ -147,29 +179,34 @@ impl Check<'_> {
         }
     }
 
-    fn layer(&self, n: Node, kernel: &CompiledKernel, reference: &Values) -> Result<Layer, Diagnostics> {
+    /// Runs `kernel` on a node's operands, given in plain layout, and compares with `want`.
+    fn layer(
+        &self,
+        n: Node,
+        kernel: &CompiledKernel,
+        operands: &[Vec<f64>],
+        want: &[f64],
+    ) -> Result<Layer, Diagnostics> {
         let (g, _) = self.optimised;
         let data = &g.nodes[n];
-        let operands: Vec<Vec<f64>> =
-            data.operands.iter().map(|&v| self.operand(v, reference)).collect::<Result<_, _>>()?;
         let inputs: Vec<Vec<u8>> = data
             .operands
             .iter()
-            .zip(&operands)
+            .zip(operands)
             .map(|(&v, x)| encode(DType::F32, &to_layout(x, &BufType::of(g.ty(v), self.batch()))))
             .collect();
         let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
         let result = g.result(n);
         let got = kernel.run_once(&inputs)?;
         let got = from_layout(&decode(DType::F32, &got[0]), &BufType::of(g.ty(result), self.batch()));
-        let want = self.operand(result, reference)?;
-        let bound = self.bound(n, &operands)?;
+        let bound = self.bound(n, operands)?;
 
-        let (mut error2, mut norm2, mut of_bound) = (0.0, 0.0, 0.0f64);
-        for ((&got, &want), &bound) in got.iter().zip(&want).zip(&bound) {
+        let (mut error2, mut norm2, mut of_bound, mut exact) = (0.0, 0.0, 0.0f64, true);
+        for ((&got, &want), &bound) in got.iter().zip(want).zip(&bound) {
             let error = (got - want).abs();
             error2 += error * error;
             norm2 += want * want;
+            exact &= got as f32 == want as f32;
             // A NaN where the reference has none must not compare as small.
             of_bound = of_bound.max(if error.is_nan() { f64::INFINITY } else { error / (bound + f64::MIN_POSITIVE) });
         }
@@ -179,6 +216,7 @@ impl Check<'_> {
             kernel: kernel.kernel().name.clone(),
             relative_l2: (error2 / f64::max(norm2, f64::MIN_POSITIVE)).sqrt(),
             of_bound,
+            exact,
         })
     }
 
@@ -234,6 +272,17 @@ impl Check<'_> {
         let sums = self.jit.run_once(&(data.op.body)(&ctx), &magnitudes)?;
         Ok(decode(DType::F64, &sums[0]).into_iter().map(|s| s * gamma).collect())
     }
+}
+
+/// Integers in −2..=2, other ones for each operand.
+fn integers(operand: u64, t: &BufType) -> Vec<f64> {
+    let mut state = operand.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (0..t.dims.iter().product::<i64>())
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) % 5) as f64 - 2.0
+        })
+        .collect()
 }
 
 /// A parameter's data as f64, in the layout that it is stored in.

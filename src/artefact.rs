@@ -1,0 +1,218 @@
+//! From a compiled program to what a user ships: the objects of a model, and executables and libraries of them.
+
+use backends::Backend;
+use backends::exec::AlignedBytes;
+use backends::link::Input;
+use backends::object::{self, Member, ModelDesc, Piece, PreprocessDesc};
+use ir::graph::ModelInfo;
+use ir::program::Space;
+use ir::store::TensorStore;
+use ir::target::Target;
+use ir::{Diagnostic, Diagnostics, Program};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::io::Write;
+
+/// The freestanding host of a standalone executable, an archive.
+static HOST: &[u8] = include_bytes!(env!("RESCC_HOST_LIB"));
+/// The inference driver, one object.
+static CORE: &[u8] = include_bytes!(env!("RESCC_CORE_OBJ"));
+/// The prefix that the host expects of its model.
+const HOST_PREFIX: &str = "rescc";
+
+/// A planned program and what goes into its descriptor.
+pub struct Source<'a> {
+    pub name: &'a str,
+    pub program: &'a Program,
+    /// Every constant of the program as it lies in memory, by the name of its slot.
+    pub constants: &'a dyn TensorStore,
+    /// The model's own tensors, for a mean of its preprocessing.
+    pub tensors: &'a dyn TensorStore,
+    pub info: &'a ModelInfo,
+    /// Trained parameters of the network, for `--info`.
+    pub params: u64,
+    pub target: &'a Target,
+}
+
+/// The objects of one model with all symbols prefixed.
+pub struct Objects {
+    kernels: Vec<Vec<u8>>,
+    model: Vec<u8>,
+    weights: Vec<u8>,
+    header: String,
+    prefix: String,
+}
+
+impl Objects {
+    /// Compiles the kernels and writes descriptor and weights. `prefix` is `None` for a standalone executable.
+    pub fn new(source: &Source, backend: &dyn Backend, prefix: Option<&str>) -> Result<Objects, Diagnostics> {
+        let prefix = prefix.map_or_else(|| HOST_PREFIX.to_string(), object::prefix_of);
+        let p = source.program;
+        let kernels = backend.compile(&p.kernels, &object::kernel_prefix(&prefix), source.target)?;
+        let constants = Constants::of(source)?;
+        let [channels, height, width, classes] = shape(p)?;
+        let model = ModelDesc {
+            prefix: &prefix,
+            name: source.name,
+            version: env!("CARGO_PKG_VERSION"),
+            target: source.target.name,
+            kernels: p.kernels.iter().map(|k| k.name.as_str()).collect(),
+            calls: object::calls(p),
+            weights_bytes: constants.len_bytes,
+            arena_bytes: p.arena_bytes,
+            scratch_bytes: p.scratch_bytes(),
+            batch: u32::try_from(p.batch).unwrap_or(u32::MAX),
+            input: [channels, height, width],
+            classes,
+            macs: p.macs() / p.batch.max(1),
+            params: source.params,
+            labels: &source.info.labels,
+            preprocess: source.info.preprocess.as_ref().map(|s| preprocess(s, constants.mean)),
+            weights_sha256: constants.sha256(),
+        };
+        let header = object::header(&model);
+        let model = object::model_object(&model)?;
+        let mut weights = Vec::with_capacity(constants.len_bytes as usize + (1 << 12));
+        let len = constants.len_bytes;
+        object::write_weights(&prefix, len, constants.pieces, &mut weights)
+            .map_err(|e| Diagnostic::error("E0707", format!("cannot write the weights object: {e}")))?;
+        Ok(Objects { kernels, model, weights, header, prefix })
+    }
+
+    /// Bytes of machine code, descriptor and host, without weights.
+    pub fn code_bytes(&self) -> usize {
+        self.kernels.iter().map(Vec::len).sum::<usize>() + self.model.len() + CORE.len()
+    }
+
+    pub fn header(&self) -> &str {
+        &self.header
+    }
+
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Names and bytes in a fixed order.
+    fn members(&self) -> impl Iterator<Item = (String, &[u8])> {
+        let kernels = self.kernels.iter().enumerate().map(|(i, o)| (format!("kernels{i}.o"), o.as_slice()));
+        let rest = [("model.o", &*self.model), ("weights.o", &*self.weights), ("core.o", CORE)];
+        kernels.chain(rest.into_iter().map(|(n, b)| (n.to_string(), b)))
+    }
+
+    pub fn write_archive(&self, out: impl Write) -> std::io::Result<()> {
+        let members: Vec<Member> = self.members().map(|(name, bytes)| Member { name, bytes }).collect();
+        object::write_archive(&members, out)
+    }
+
+    /// Input of the linker, with the host for an executable.
+    pub fn into_inputs(self, with_host: bool) -> Vec<Input> {
+        let mut inputs: Vec<Input> =
+            self.kernels.into_iter().enumerate().map(|(i, o)| Input::new(format!("kernels{i}.o"), o)).collect();
+        inputs.push(Input::new("model.o", self.model));
+        inputs.push(Input::new("weights.o", self.weights));
+        inputs.push(Input::new("core.o", CORE));
+        inputs.extend(with_host.then(|| Input::new("host.a", HOST)));
+        inputs
+    }
+}
+
+/// The constants of `program` as one section, for running it in this process.
+pub fn constants(program: &Program, store: &dyn TensorStore) -> Result<AlignedBytes, Diagnostics> {
+    let mut out = AlignedBytes::zeroed(program.const_bytes as usize);
+    for s in program.slots.values() {
+        if let Space::Const { offset } = s.space {
+            let bytes = bytes_of(store, &s.name)?;
+            out[offset as usize..][..bytes.len()].copy_from_slice(&bytes);
+        }
+    }
+    Ok(out)
+}
+
+/// The weights section.
+struct Constants<'a> {
+    pieces: Vec<Piece<'a>>,
+    len_bytes: u64,
+    /// Offset of the preprocessing's mean per pixel.
+    mean: Option<u64>,
+}
+
+impl<'a> Constants<'a> {
+    fn of(source: &Source<'a>) -> Result<Constants<'a>, Diagnostics> {
+        let mut slots: Vec<(u64, &str)> = source
+            .program
+            .slots
+            .values()
+            .filter_map(|s| match s.space {
+                Space::Const { offset } => Some((offset, s.name.as_str())),
+                _ => None,
+            })
+            .collect();
+        slots.sort_unstable();
+        slots.dedup_by_key(|s| s.0);
+        let mut pieces = Vec::with_capacity(slots.len() + 1);
+        for (offset, name) in slots {
+            pieces.push(Piece { offset, bytes: bytes_of(source.constants, name)? });
+        }
+        let mut len_bytes = source.program.const_bytes;
+        let mut mean = None;
+        if let Some(tensor) = source.info.preprocess.as_ref().and_then(|p| p.mean_tensor.as_deref()) {
+            let bytes = bytes_of(source.tensors, tensor)?;
+            let offset = len_bytes.next_multiple_of(64);
+            len_bytes = offset + bytes.len() as u64;
+            pieces.push(Piece { offset, bytes });
+            mean = Some(offset);
+        }
+        Ok(Constants { pieces, len_bytes, mean })
+    }
+
+    fn sha256(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for p in &self.pieces {
+            hash.update(&p.bytes);
+        }
+        hash.finalize().into()
+    }
+}
+
+fn bytes_of<'a>(store: &'a dyn TensorStore, name: &str) -> Result<Cow<'a, [u8]>, Diagnostics> {
+    let missing = || Diagnostic::error("E0809", format!("the model has no tensor '{name}'"));
+    Ok(store.get(name).ok_or_else(missing)?.bytes)
+}
+
+/// Channels, height, width of the input and elements of the output, for one image.
+fn shape(p: &Program) -> Result<[u32; 4], Diagnostics> {
+    let unsupported = |what: &str| -> Diagnostics {
+        Diagnostic::error("E0710", format!("an artefact has one f32 image as input and one f32 output; {what}"))
+            .class(ir::diag::Class::Unsupported)
+            .help("`rescc run` takes any graph")
+            .into()
+    };
+    let ends = |input: bool| {
+        p.slots.values().filter(move |s| matches!((s.space, input), (Space::Input(_), true) | (Space::Output(_), false)))
+    };
+    let (Some(x), Some(y)) = (ends(true).next(), ends(false).next()) else {
+        return Err(unsupported("this graph lacks one"));
+    };
+    let more = |s: &&ir::program::SlotData| matches!(s.space, Space::Input(1..) | Space::Output(1..));
+    if ends(true).chain(ends(false)).any(|s| more(&s)) {
+        return Err(unsupported("this graph has several"));
+    }
+    let (&[_, channels, height, width], ir::DType::F32, ir::DType::F32) = (&x.dims[..], x.dtype, y.dtype) else {
+        return Err(unsupported("this graph has others"));
+    };
+    let classes = y.dims[1..].iter().product();
+    let narrow = |n: u64| u32::try_from(n).map_err(|_| unsupported("this one is too large"));
+    Ok([narrow(channels)?, narrow(height)?, narrow(width)?, narrow(classes)?])
+}
+
+fn preprocess(p: &ir::graph::Preprocess, mean_tensor: Option<u64>) -> PreprocessDesc {
+    let four = |v: &[f32], rest: f32| std::array::from_fn(|i| v.get(i).copied().unwrap_or(rest));
+    PreprocessDesc {
+        resize: p.resize,
+        bgr: p.bgr,
+        scale: p.scale,
+        mean: four(&p.mean, 0.0),
+        std: four(&p.std, 1.0),
+        mean_tensor,
+    }
+}

@@ -1,0 +1,301 @@
+//! `rescc compile`: a model to an executable, an object, a library, or what lies between.
+
+use super::pipeline::PipelineArgs;
+use super::{Done, Env, Failure, unsupported};
+use crate::artefact::{Objects, Source};
+use crate::output::{self, Mode, Output};
+use crate::toolchain::{self, BackendName, JitEvaluator};
+use crate::{import, report, store};
+use backends::cranelift::Jit;
+use backends::link;
+use passes::pipeline::Options;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Compile a model to an executable or library
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  rescc compile r20.rir -o r20")]
+pub struct Args {
+    /// Model (.rir)
+    pub model: PathBuf,
+    /// What to write; several kinds are named OUT.o, OUT.a, OUT.h, …
+    #[arg(short, long, value_name = "OUT")]
+    pub output: PathBuf,
+    /// Kinds of output [default: by the suffix of OUT, else exe]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,…")]
+    pub emit: Vec<Emit>,
+    /// Machine to compile for: x86-64-v2, -v3, -v4, or native for the best that this one runs
+    #[arg(long, value_name = "T", default_value = "x86-64-v3")]
+    pub target: String,
+    /// Code generator [default: llvm where built in]
+    #[arg(long, value_enum)]
+    pub backend: Option<BackendName>,
+    /// Images of one inference
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub batch: u64,
+    /// Where weights go
+    #[arg(long, value_enum, default_value = "embed")]
+    pub weights: Weights,
+    /// Linker: built in, the C compiler, or lld
+    #[arg(long, value_enum, default_value = "wild")]
+    pub linker: Linker,
+    /// How pictures become the input, instead of what the model says
+    #[arg(long, value_name = "SPEC")]
+    pub preprocess: Option<String>,
+    /// Class names, a line each, instead of those of the model
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
+    /// Prefix of exported symbols [default: the graph's name and `_`]
+    #[arg(long, value_name = "P_")]
+    pub prefix: Option<String>,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Say what each step took
+    #[arg(long)]
+    pub stats: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Emit {
+    /// Standalone executable
+    Exe,
+    /// Relocatable object
+    Obj,
+    /// Static library
+    Lib,
+    /// Shared library
+    So,
+    /// C header
+    Header,
+    /// LLVM's text
+    LlvmIr,
+    /// Assembly
+    Asm,
+    /// NVIDIA's virtual assembly
+    Ptx,
+    /// The lowered program and its kernels
+    Rir,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Weights {
+    /// Into the artefact
+    Embed,
+    /// Beside it, checked by hash
+    External,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Linker {
+    Wild,
+    Cc,
+    Lld,
+}
+
+/// Parts of one compilation and what each took.
+struct Clock {
+    steps: Vec<(&'static str, f64)>,
+    last: Instant,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        Clock { steps: Vec::new(), last: Instant::now() }
+    }
+
+    fn done(&mut self, step: &'static str) {
+        self.steps.push((step, self.last.elapsed().as_secs_f64() * 1e3));
+        self.last = Instant::now();
+    }
+}
+
+pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    if args.weights == Weights::External {
+        return Err(unsupported("`--weights external`"));
+    }
+    let mut clock = Clock::new();
+    let mut model = store::load(&args.model)?;
+    model.check_hash()?;
+    let [channels, height, width] = input_dims(&model.graph)?;
+    if let Some(spec) = &args.preprocess {
+        model.graph.info.preprocess = Some(import::preprocess::parse(spec, [channels, height, width])?);
+    }
+    if let Some(path) = &args.labels {
+        model.graph.info.labels = labels(path, output_elements(&model.graph))?;
+    }
+    clock.done("load");
+
+    let target = toolchain::target(&args.target)?;
+    let name = args.backend.unwrap_or_else(BackendName::best);
+    let backend = name.get()?;
+    let evaluator = JitEvaluator(Jit::new()?);
+    let after = args.pipeline.printer();
+    let options = Options {
+        passes: args.pipeline.options(after.as_deref()),
+        ..Options::new(name.legal(target), args.batch)
+    };
+    let info = model.graph.info.clone();
+    let params = report::totals(&model.graph, &report::layers(&model.graph, 1)).params;
+    let graph_name = model.graph.name.clone();
+    let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &evaluator)?;
+    clock.done("optimise");
+
+    let source = Source {
+        name: &graph_name,
+        program: &compiled.program,
+        constants: &*compiled.store,
+        tensors: &*model.store,
+        info: &info,
+        params,
+        target: &target,
+    };
+    let emits = if args.emit.is_empty() { vec![Emit::of_suffix(&args.output)] } else { args.emit.clone() };
+    let mut written = Vec::new();
+    let mut code_bytes = 0;
+    for &emit in &emits {
+        let path = if emits.len() == 1 { args.output.clone() } else { emit.path(&args.output) };
+        match emit {
+            Emit::Exe => {
+                let objects = Objects::new(&source, &*backend, None)?;
+                clock.done("compile");
+                code_bytes = objects.code_bytes();
+                link::executable(&objects.into_inputs(true), args.linker.into(), &path)?;
+                clock.done("link");
+            }
+            Emit::Obj | Emit::Lib | Emit::So | Emit::Header => {
+                let prefix = args.prefix.as_deref().unwrap_or(&graph_name);
+                let objects = Objects::new(&source, &*backend, Some(prefix))?;
+                code_bytes = objects.code_bytes();
+                library(objects, emit, args.linker, &path)?;
+                clock.done("compile");
+            }
+            Emit::LlvmIr | Emit::Asm | Emit::Ptx => {
+                let text = toolchain::text_of(&compiled.program.kernels, emit.into(), &target)?;
+                output::write(&path, Mode::Data, text.as_bytes())?;
+            }
+            Emit::Rir => {
+                let text = format!("rir 1\n\n{}", ir::text::print_program(&compiled.program));
+                output::write(&path, Mode::Data, text.as_bytes())?;
+            }
+        }
+        written.push(path);
+    }
+    let p = &compiled.program;
+    let mut text = String::new();
+    for path in &written {
+        text += &format!("{}\n", path.display());
+    }
+    if args.stats {
+        for (step, ms) in &clock.steps {
+            env.say(format!("{step:>9} {ms:8.1} ms"));
+        }
+        env.say(format!(
+            "{} calls of {} kernels, {} of code, {} of weights, {} of arena",
+            p.calls.len(),
+            p.kernels.len(),
+            report::bytes(code_bytes as u64),
+            report::bytes(p.const_bytes),
+            report::bytes(p.arena_bytes)
+        ));
+    }
+    let steps: serde_json::Map<_, _> = clock.steps.iter().map(|(s, ms)| (s.to_string(), json!(ms))).collect();
+    let result = json!({
+        "files": written.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
+        "target": target.name, "backend": backend.name(), "batch": args.batch,
+        "kernels": p.kernels.len(), "calls": p.calls.len(), "code_bytes": code_bytes,
+        "weights_bytes": p.const_bytes, "arena_bytes": p.arena_bytes, "ms": steps,
+    });
+    Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(text, result) })
+}
+
+fn library(objects: Objects, emit: Emit, linker: Linker, path: &Path) -> Result<(), Failure> {
+    match emit {
+        Emit::Header => output::write(path, Mode::Data, objects.header().as_bytes()),
+        Emit::Lib => {
+            let mut out = Output::create(path, Mode::Data)?;
+            objects.write_archive(&mut out).map_err(|e| out.failure(&e))?;
+            out.commit()
+        }
+        Emit::So => {
+            let soname = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let exports = vec![format!("{}_*", objects.prefix())];
+            Ok(link::shared_library(&objects.into_inputs(false), linker.into(), &soname, &exports, path)?)
+        }
+        _ => Ok(link::relocatable(&objects.into_inputs(false), linker.into(), path)?),
+    }
+}
+
+/// Channels, height and width of the model's input.
+pub fn input_dims(g: &ir::Graph) -> Result<[u64; 3], Failure> {
+    let shape = g.inputs.first().map(|&x| g.ty(x).dims(1)).unwrap_or_default();
+    match shape[..] {
+        [_, c, h, w] if g.inputs.len() == 1 => Ok([c, h, w]),
+        _ => Err(unsupported("a model whose input is not one image")),
+    }
+}
+
+/// Class names from a file.
+fn labels(path: &Path, classes: u64) -> Result<Vec<String>, Failure> {
+    let bytes = import::read_file(path, runtime::host::MAX_FILE_BYTES)?;
+    let text = String::from_utf8_lossy(&bytes);
+    import::labels::parse(&text, classes).map_err(|d| Failure::from(d).in_text(path, &text))
+}
+
+/// Elements of the first output for one image.
+pub fn output_elements(g: &ir::Graph) -> u64 {
+    g.outputs.first().map_or(0, |&y| g.ty(y).dims(1).iter().product())
+}
+
+impl Emit {
+    /// What the name of the output asks for.
+    fn of_suffix(path: &Path) -> Emit {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("o") => Emit::Obj,
+            Some("a") => Emit::Lib,
+            Some("so") => Emit::So,
+            Some("h") => Emit::Header,
+            Some("ll") => Emit::LlvmIr,
+            Some("s") => Emit::Asm,
+            Some("ptx") => Emit::Ptx,
+            Some("rir") => Emit::Rir,
+            _ => Emit::Exe,
+        }
+    }
+
+    /// The name of one of several outputs.
+    fn path(self, out: &Path) -> PathBuf {
+        let suffix = match self {
+            Emit::Exe => return out.to_path_buf(),
+            Emit::Obj => "o",
+            Emit::Lib => "a",
+            Emit::So => "so",
+            Emit::Header => "h",
+            Emit::LlvmIr => "ll",
+            Emit::Asm => "s",
+            Emit::Ptx => "ptx",
+            Emit::Rir => "rir",
+        };
+        out.with_extension(suffix)
+    }
+}
+
+impl From<Linker> for link::Linker {
+    fn from(l: Linker) -> link::Linker {
+        match l {
+            Linker::Wild => link::Linker::Wild,
+            Linker::Cc => link::Linker::Cc,
+            Linker::Lld => link::Linker::Lld,
+        }
+    }
+}
+
+impl From<Emit> for toolchain::CodeText {
+    fn from(e: Emit) -> toolchain::CodeText {
+        match e {
+            Emit::Ptx => toolchain::CodeText::Ptx,
+            Emit::Asm => toolchain::CodeText::Asm,
+            _ => toolchain::CodeText::Llvm,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The command line: one file a verb, which parses its arguments, calls, and gives back a [`Done`].
+//!
+//! Results go to standard output, everything about progress and problems to standard error. With `--json` a verb
+//! prints one document and nothing else. This module alone prints, maps failures to exit codes, and exits.
+
+mod check;
+mod compile;
+mod explain;
+mod import;
+mod inspect;
+mod new;
+mod opt;
+pub mod pipeline;
+mod progress;
+mod run;
+mod targets;
+mod verify;
+
+use crate::output;
+use crate::render::{self, Failure, Sources};
+use clap::{Parser, Subcommand, ValueEnum};
+use ir::diag::Class;
+use ir::{Diagnostic, Diagnostics};
+use serde_json::{Value, json};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+/// Stack of the thread that does the work: LLVM recurses deeply on long functions.
+const STACK_BYTES: usize = 64 << 20;
+
+#[derive(Parser)]
+#[command(
+    name = "rescc",
+    version,
+    about = "The compiler for residual networks: a ResNet in, one running file out",
+    after_help = "Example:\n  rescc new resnet50 -o r50.rir\n\nExit codes: 0 done · 1 the answer is negative · 2 usage · 3 input not valid · 4 unsupported · \
+                  5 cannot write · 6 limit · 7 toolchain missing · 70 a bug in rescc"
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Args)]
+struct Global {
+    /// Say nothing but results and errors
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more; may be repeated
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Print one JSON document
+    #[arg(long, global = true)]
+    json: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    color: ColorWhen,
+    /// Worker threads [default: the cores that this process may use]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    New(new::Args),
+    Import(import::Args),
+    Check(check::Args),
+    Inspect(inspect::Args),
+    Opt(opt::Args),
+    Compile(compile::Args),
+    Run(run::Args),
+    Verify(verify::Args),
+    Targets(targets::Args),
+    Explain(explain::Args),
+}
+
+/// What a verb sees of the global options.
+#[derive(Clone, Copy, Debug)]
+pub struct Env {
+    pub quiet: bool,
+    pub verbose: u8,
+    pub json: bool,
+    /// Colour on standard output.
+    pub color: bool,
+    /// Colour on standard error.
+    pub color_err: bool,
+    /// Threads to use.
+    pub threads: usize,
+}
+
+impl Env {
+    /// One line of progress or explanation, to standard error.
+    pub fn say(&self, line: impl AsRef<str>) {
+        if !self.quiet && !self.json {
+            eprintln!("{}", line.as_ref());
+        }
+    }
+
+    /// The same, only with `-v`.
+    pub fn say_more(&self, line: impl AsRef<str>) {
+        if self.verbose > 0 {
+            self.say(line);
+        }
+    }
+
+    /// Whether a progress line may be drawn.
+    pub fn shows_progress(&self) -> bool {
+        let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        !self.quiet && !self.json && !dumb && !set("CI") && std::io::stderr().is_terminal()
+    }
+}
+
+/// What a verb gives back.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// Result for people, ending in a newline.
+    pub text: String,
+    /// `result` of the JSON document.
+    pub result: Value,
+    /// Warnings and notes.
+    pub diagnostics: Diagnostics,
+    pub sources: Sources,
+    /// 0, or 1 if the answer is negative.
+    pub exit: u8,
+}
+
+impl Done {
+    pub fn new(text: impl Into<String>, result: Value) -> Done {
+        Done { text: text.into(), result, ..Done::default() }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    output::remove_unfinished_on_signals();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) if e.use_stderr() => {
+            let _ = e.print();
+            return ExitCode::from(2);
+        }
+        Err(e) => {
+            output::print(&e.render().to_string());
+            return ExitCode::SUCCESS;
+        }
+    };
+    let env = env(&cli.global);
+    if let Some(n) = cli.global.threads {
+        // The one pool of the process; nothing has used it yet.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(n.into()).build_global();
+    }
+    let name = cli.verb.name();
+    std::panic::set_hook(Box::new(|_| {}));
+    let worker = std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES);
+    let verb = cli.verb;
+    let result = match worker.spawn(move || caught(|| verb.run(&env))).map(std::thread::JoinHandle::join) {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(internal("the worker thread ended")),
+        Err(e) => Err(Diagnostic::error("E0801", format!("cannot start a thread: {e}")).class(Class::Limit).into()),
+    };
+    ExitCode::from(report(name, result, &env))
+}
+
+/// Runs `f`; a panic becomes an internal error with its message and place.
+fn caught(f: impl FnOnce() -> Result<Done, Failure>) -> Result<Done, Failure> {
+    use std::sync::{Arc, Mutex, PoisonError};
+    let seen = Arc::new(Mutex::new(None));
+    let sink = Arc::clone(&seen);
+    std::panic::set_hook(Box::new(move |info| {
+        // The first panic is the cause; those of other threads follow from it.
+        sink.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| info.to_string());
+    }));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_or_else(|_| {
+        let text = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Err(internal(&text.unwrap_or_default()))
+    })
+}
+
+fn internal(what: &str) -> Failure {
+    let d = Diagnostic::error("E0800", "internal error of rescc").class(Class::Internal).note(what.to_string());
+    let d = d.note(format!("rescc {}", env!("CARGO_PKG_VERSION")));
+    d.help("this is a bug: please report it with the command line and, if you may, the file").into()
+}
+
+/// Prints what a verb gave and returns the exit code.
+fn report(verb: &str, result: Result<Done, Failure>, env: &Env) -> u8 {
+    let (ok, text, value, diagnostics, sources, exit) = match result {
+        Ok(d) => (d.exit == 0, d.text, d.result, d.diagnostics, d.sources, d.exit),
+        Err(f) => {
+            let exit = f.exit_code();
+            (false, String::new(), Value::Null, f.diagnostics, f.sources, exit)
+        }
+    };
+    if env.json {
+        let document = json!({
+            "schema": format!("rescc.{verb}/1"),
+            "ok": ok,
+            "result": value,
+            "diagnostics": render::json(&diagnostics, &sources),
+        });
+        output::print(&format!("{document:#}\n"));
+    } else {
+        output::print(&text);
+        let said = if env.quiet && ok { String::new() } else { render::text(&diagnostics, &sources, env.color_err) };
+        eprint!("{said}");
+    }
+    exit
+}
+
+fn env(g: &Global) -> Env {
+    let forced = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty() && v != "0");
+    let color = |terminal: bool| match g.color {
+        ColorWhen::Always => true,
+        ColorWhen::Never => false,
+        ColorWhen::Auto if std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()) => false,
+        ColorWhen::Auto => terminal || forced("CLICOLOR_FORCE"),
+    };
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Env {
+        quiet: g.quiet,
+        verbose: g.verbose,
+        json: g.json,
+        color: color(std::io::stdout().is_terminal()),
+        color_err: color(std::io::stderr().is_terminal()),
+        threads: g.threads.map_or_else(cores, usize::from),
+    }
+}
+
+impl Verb {
+    fn name(&self) -> &'static str {
+        match self {
+            Verb::New(_) => "new",
+            Verb::Import(_) => "import",
+            Verb::Check(_) => "check",
+            Verb::Inspect(_) => "inspect",
+            Verb::Opt(_) => "opt",
+            Verb::Compile(_) => "compile",
+            Verb::Run(_) => "run",
+            Verb::Verify(_) => "verify",
+            Verb::Targets(_) => "targets",
+            Verb::Explain(_) => "explain",
+        }
+    }
+
+    fn run(&self, env: &Env) -> Result<Done, Failure> {
+        match self {
+            Verb::New(a) => new::run(a, env),
+            Verb::Import(a) => import::run(a, env),
+            Verb::Check(a) => check::run(a, env),
+            Verb::Inspect(a) => inspect::run(a, env),
+            Verb::Opt(a) => opt::run(a, env),
+            Verb::Compile(a) => compile::run(a, env),
+            Verb::Run(a) => run::run(a, env),
+            Verb::Verify(a) => verify::run(a, env),
+            Verb::Targets(a) => targets::run(a, env),
+            Verb::Explain(a) => explain::run(a, env),
+        }
+    }
+}
+
+/// What a verb returns whose work is not there.
+fn unsupported(what: &str) -> Failure {
+    let d = Diagnostic::error("E0804", format!("{what} is not supported by this version")).class(Class::Unsupported);
+    d.help("`rescc --help` lists what is").into()
+}

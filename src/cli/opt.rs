@@ -1,0 +1,81 @@
+//! `rescc opt`: runs graph passes and writes the graph that results.
+
+use super::pipeline::PipelineArgs;
+use super::{Done, Env, Failure};
+use crate::output::{self, Mode};
+use crate::toolchain::{self, JitEvaluator};
+use crate::{report, store};
+use backends::cranelift::Jit;
+use ir::text::Module;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Run graph passes
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  rescc opt r20.rir --print-after all --verify-each")]
+pub struct Args {
+    /// Model (.rir)
+    pub model: PathBuf,
+    /// Write the resulting graph here [default: standard output]
+    #[arg(short, long, value_name = "OUT.rir")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// Say what each pass did and what it left alone
+    #[arg(long)]
+    pub stats: bool,
+    /// Machine to optimise for
+    #[arg(long, value_name = "T", default_value = "native")]
+    pub target: String,
+    /// Batch size to optimise for
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: u64,
+}
+
+pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    let model = store::load(&args.model)?;
+    let target = toolchain::target(&args.target)?;
+    let evaluator = JitEvaluator(Jit::new()?);
+    let after = args.pipeline.printer();
+    let optimised = passes::pipeline::optimise(
+        model.graph.clone(),
+        model.store.clone(),
+        &target,
+        args.batch,
+        &args.pipeline.options(after.as_deref()),
+        &evaluator,
+    )?;
+    if args.stats {
+        let mut t = report::table(&["pass", "patches", "nodes", "parameters", "left alone", "ms"]);
+        for p in &optimised.log.passes {
+            let left = optimised.log.refused.iter().filter(|r| r.pass == p.pass).count();
+            t.add_row([
+                p.pass.to_string(),
+                p.patches.to_string(),
+                format!("{} -> {}", p.nodes[0], p.nodes[1]),
+                format!("{} -> {}", p.params[0], p.params[1]),
+                left.to_string(),
+                format!("{:.1}", p.time.as_secs_f64() * 1e3),
+            ]);
+        }
+        env.say(t.to_string());
+    }
+    let module = Module { info: optimised.graph.info.clone(), graphs: vec![optimised.graph], ..Module::default() };
+    let text = ir::text::print(&module);
+    let result = json!({
+        "passes": optimised.log.passes.iter().map(|p| json!({
+            "pass": p.pass, "patches": p.patches, "nodes": p.nodes, "params": p.params,
+        })).collect::<Vec<_>>(),
+        "left_alone": optimised.log.refused.iter().map(|r| json!({
+            "pass": r.pass, "node": r.node, "reason": r.keep.name, "why": r.keep.why,
+        })).collect::<Vec<_>>(),
+    });
+    let shown = match &args.output {
+        Some(path) => {
+            output::write(path, Mode::Data, text.as_bytes())?;
+            String::new()
+        }
+        None => text,
+    };
+    Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(shown, result) })
+}

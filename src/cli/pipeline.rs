@@ -1,0 +1,49 @@
+//! Options of the verbs that optimise a graph.
+
+use ir::Graph;
+use passes::pipeline::PassOptions;
+
+/// Called after each pass with its name and the graph.
+pub type After = dyn Fn(&'static str, &Graph);
+
+/// Which passes run, and what is shown of them.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct PipelineArgs {
+    /// Run these graph passes instead of the usual ones
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    pub passes: Option<Vec<String>>,
+    /// Leave these passes out
+    #[arg(long, value_name = "P,Q", value_delimiter = ',')]
+    pub skip: Vec<String>,
+    /// Print the graph after this pass, or after `all`
+    #[arg(long, value_name = "P")]
+    pub print_after: Option<String>,
+    /// Verify the graph after each pass
+    #[arg(long)]
+    pub verify_each: bool,
+    /// Stop after that many patches
+    #[arg(long, value_name = "K")]
+    pub passes_limit: Option<u64>,
+}
+
+impl PipelineArgs {
+    pub fn options<'a>(&'a self, after: Option<&'a After>) -> PassOptions<'a> {
+        PassOptions {
+            only: self.passes.as_deref(),
+            skip: &self.skip,
+            limit: self.passes_limit.map(|k| usize::try_from(k).unwrap_or(usize::MAX)),
+            verify_each: self.verify_each,
+            after,
+        }
+    }
+
+    /// Prints the graph after the passes that `--print-after` names, to standard error.
+    pub fn printer(&self) -> Option<Box<After>> {
+        let wanted = self.print_after.clone()?;
+        Some(Box::new(move |pass, graph| {
+            if wanted == "all" || wanted == pass {
+                eprintln!("// after {pass}\nrir 1\n\n{}", ir::text::print_graph(graph));
+            }
+        }))
+    }
+}

@@ -1,0 +1,123 @@
+//! `rescc run`: a model on an input at once, in process.
+
+use super::pipeline::PipelineArgs;
+use super::{Done, Env, Failure, compile};
+use crate::toolchain::{self, BackendName, JitEvaluator};
+use crate::{artefact, import, input, store};
+use backends::cranelift::Jit;
+use backends::exec::{self, Execution};
+use ir::interp::elements::{decode, encode};
+use ir::{DType, Diagnostic};
+use passes::pipeline::Options;
+use runtime::host::topk;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Run a model on a picture or tensor
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  rescc run r20.rir --input random:7")]
+pub struct Args {
+    /// Model (.rir)
+    pub model: PathBuf,
+    /// Picture, .npy, `random[:SEED]` or `zeros`; may be repeated
+    #[arg(short, long, value_name = "X", required = true)]
+    pub input: Vec<String>,
+    /// Classes to print
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    pub top: usize,
+    /// Write the outputs as .npy
+    #[arg(long, value_name = "Y.npy")]
+    pub out: Option<PathBuf>,
+    /// Also write the value of these nodes
+    #[arg(long, value_name = "NODE", requires = "tap_dir")]
+    pub tap: Vec<String>,
+    /// Directory for `--tap`, one .npy a node
+    #[arg(long, value_name = "DIR")]
+    pub tap_dir: Option<PathBuf>,
+    /// Run that many times and say the least time
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub repeat: u32,
+    /// Code generator
+    #[arg(long, value_enum, default_value = "cranelift")]
+    pub backend: BackendName,
+    /// How pictures become the input, instead of what the model says
+    #[arg(long, value_name = "SPEC")]
+    pub preprocess: Option<String>,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+}
+
+pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    let mut model = store::load(&args.model)?;
+    let dims = compile::input_dims(&model.graph)?;
+    if let Some(spec) = &args.preprocess {
+        model.graph.info.preprocess = Some(import::preprocess::parse(spec, dims)?);
+    }
+    for name in &args.tap {
+        let v = model.graph.value_named(name.trim_start_matches('%'));
+        let v = v.ok_or_else(|| Diagnostic::error("E0810", format!("the model computes no value '{name}'")))?;
+        model.graph.outputs.push(v);
+    }
+    let inputs: Vec<(String, Vec<f32>)> =
+        args.input.iter().map(|x| Ok((x.clone(), input::read(x, &model, dims)?))).collect::<Result<_, Failure>>()?;
+
+    let jit = JitEvaluator(Jit::new()?);
+    let after = args.pipeline.printer();
+    let target = toolchain::target("native")?;
+    let options = Options {
+        passes: args.pipeline.options(after.as_deref()),
+        ..Options::new(args.backend.legal(target), 1)
+    };
+    let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &jit)?;
+    let kernels = match args.backend {
+        BackendName::Cranelift => jit.0.kernels(&compiled.program.kernels)?,
+        BackendName::Llvm => exec::load(&*args.backend.get()?, &compiled.program.kernels, &options.target)?,
+    };
+    let constants = artefact::constants(&compiled.program, &*compiled.store)?;
+    let mut execution = Execution::with_kernels(kernels, &compiled.program, &constants)?;
+
+    let mut text = String::new();
+    let mut results = Vec::new();
+    let mut outputs: Vec<f32> = Vec::new();
+    let mut best_ms = f64::INFINITY;
+    for (name, x) in &inputs {
+        let bytes = encode(DType::F32, &x.iter().map(|&v| v.into()).collect::<Vec<f64>>());
+        execution.input_mut(0).expect("invariant: the model has one input").copy_from_slice(&bytes);
+        for _ in 0..args.repeat.max(1) {
+            let start = Instant::now();
+            execution.run();
+            best_ms = best_ms.min(start.elapsed().as_secs_f64() * 1e3);
+        }
+        let output = |i: usize| -> Vec<f32> {
+            decode(DType::F32, execution.output(i).unwrap_or(&[])).into_iter().map(|v| v as f32).collect()
+        };
+        let logits = output(0);
+        let answers = topk::top(&logits, args.top);
+        text += &format!("{name}\n");
+        let mut rows = Vec::new();
+        for a in &answers {
+            let label = model.graph.info.labels.get(a.class).map_or("", String::as_str);
+            text += &format!("  {:6.2} %  {:>4}  {label}\n", a.probability * 100.0, a.class);
+            rows.push(json!({ "class": a.class, "label": label, "probability": a.probability }));
+        }
+        for (i, tap) in args.tap.iter().enumerate() {
+            let dir = args.tap_dir.as_deref().unwrap_or(Path::new("."));
+            let v = model.graph.outputs[model.graph.outputs.len() - args.tap.len() + i];
+            let path = dir.join(format!("{}.npy", tap.trim_start_matches('%')));
+            let at = model.graph.outputs.len() - args.tap.len() + i;
+            import::npy::write(&path, &model.graph.ty(v).dims(1), &output(at))?;
+        }
+        results.push(json!({ "input": name, "top": rows }));
+        outputs.extend(logits);
+    }
+    if let Some(path) = &args.out {
+        let n = inputs.len() as u64;
+        import::npy::write(path, &[n, outputs.len() as u64 / n.max(1)], &outputs)?;
+    }
+    if args.repeat > 1 {
+        env.say(format!("best of {}: {best_ms:.2} ms on {} threads", args.repeat, rayon::current_num_threads()));
+    }
+    let result = json!({ "inputs": results, "best_ms": best_ms });
+    Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(text, result) })
+}

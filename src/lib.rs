@@ -1,0 +1,33 @@
+//! The `rescc` command as a library: networks, importers, model files, reports, the command line.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`builders`] | the networks of the paper as graphs, with seeded weights |
+//! | [`import`] | state dicts (.safetensors, .pth) to a graph and a weights file |
+//! | [`toolchain`] | targets, back ends and the evaluator of constants by name |
+//! | [`artefact`] | a compiled program to objects, libraries and executables |
+//! | [`input`] | pictures, arrays and random numbers as inputs |
+//! | [`verify`] | compiled code against the float64 reference, layer by layer |
+//! | [`store`] | models on disk: a `.rir` and the tensors that it names |
+//! | [`report`] | counts and tables over a graph |
+//! | [`render`] | diagnostics for people and for programs |
+//! | [`output`] | files that appear whole or not at all |
+//! | [`cli`] | one file a verb: arguments in, calls, text out |
+//!
+//! # Invariants
+//! - Only this crate prints, reads and writes files, and exits.
+//! - No byte of a file is trusted: what a reader refuses is a [`Diagnostic`](ir::Diagnostic) with its place.
+//! - Nothing that is read is executed.
+#![deny(unsafe_code)]
+
+pub mod artefact;
+pub mod builders;
+pub mod cli;
+pub mod import;
+pub mod input;
+pub mod output;
+pub mod render;
+pub mod report;
+pub mod store;
+pub mod toolchain;
+pub mod verify;

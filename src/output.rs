@@ -1,0 +1,173 @@
+//! Files that appear whole or not at all.
+//!
+//! An [`Output`] is written to a temporary file beside its destination and renamed by [`Output::commit`]; dropped
+//! before that, or interrupted, it leaves nothing and the old file stays. Pipes and devices are written directly.
+
+use crate::render::Failure;
+use ir::Diagnostic;
+use ir::diag::Class;
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use tempfile::NamedTempFile;
+
+/// Temporary files that exist now; removed when a signal ends the process.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Permission bits before the umask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Data = 0o666,
+    Executable = 0o777,
+}
+
+/// A file that is being written.
+pub struct Output {
+    path: PathBuf,
+    sink: Sink,
+    written: u64,
+}
+
+enum Sink {
+    Beside(BufWriter<NamedTempFile>),
+    Direct(BufWriter<File>),
+}
+
+impl Output {
+    /// Begins the file at `path`. `-` is standard output.
+    pub fn create(path: &Path, mode: Mode) -> Result<Output, Failure> {
+        let path = if path == Path::new("-") { PathBuf::from("/dev/stdout") } else { path.to_path_buf() };
+        let open = || -> io::Result<Sink> {
+            match fs::metadata(&path) {
+                Ok(m) if m.is_dir() => return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory")),
+                Ok(m) if !m.is_file() => {
+                    return Ok(Sink::Direct(BufWriter::new(File::options().write(true).open(&path)?)));
+                }
+                _ => {}
+            }
+            let temp = tempfile::Builder::new()
+                .prefix(".rescc-")
+                .permissions(Permissions::from_mode(mode as u32))
+                .tempfile_in(parent(&path))?;
+            unfinished().push(temp.path().to_path_buf());
+            Ok(Sink::Beside(BufWriter::with_capacity(1 << 18, temp)))
+        };
+        let sink = open().map_err(|e| failure(&path, 0, &e))?;
+        Ok(Output { path, sink, written: 0 })
+    }
+
+    /// Puts the file in its place.
+    pub fn commit(mut self) -> Result<(), Failure> {
+        self.flush().map_err(|e| failure(&self.path, self.written, &e))?;
+        let (path, written) = (self.path.clone(), self.written);
+        let Sink::Beside(w) = &mut self.sink else { return Ok(()) };
+        let mut commit = || -> io::Result<()> {
+            w.get_ref().as_file().sync_all()?;
+            fs::rename(w.get_ref().path(), &path)?;
+            w.get_mut().disable_cleanup(true);
+            // A rename is durable once its directory is; not every file system can do that.
+            let _ = File::open(parent(&path)).and_then(|d| d.sync_all());
+            Ok(())
+        };
+        commit().map_err(|e| failure(&path, written, &e))
+    }
+
+    /// A [`Failure`] for an error met while writing to this output.
+    pub fn failure(&self, e: &io::Error) -> Failure {
+        failure(&self.path, self.written, e)
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = match &mut self.sink {
+            Sink::Beside(w) => w.write(bytes),
+            Sink::Direct(w) => w.write(bytes),
+        }?;
+        self.written += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.sink {
+            Sink::Beside(w) => w.flush(),
+            Sink::Direct(w) => w.flush(),
+        }
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let Sink::Beside(w) = &self.sink {
+            unfinished().retain(|p| p != w.get_ref().path());
+        }
+    }
+}
+
+/// Writes a whole file, atomically.
+pub fn write(path: &Path, mode: Mode, bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = Output::create(path, mode)?;
+    out.write_all(bytes).map_err(|e| out.failure(&e))?;
+    out.commit()
+}
+
+/// Writes to standard output; a reader that has gone away ends the process in silence, as for other filters.
+pub fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    if let Err(e) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        if e.kind() == io::ErrorKind::BrokenPipe {
+            std::process::exit(141);
+        }
+        eprintln!("error[E0803]: cannot write to standard output: {e}");
+        std::process::exit(5);
+    }
+}
+
+/// Removes temporary files on SIGINT and SIGTERM, then exits with 130 or 143.
+pub fn remove_unfinished_on_signals() {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    // Without handlers the default action ends the process and a temporary file may stay: worse, not wrong.
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
+    std::thread::spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            for path in unfinished().iter() {
+                let _ = fs::remove_file(path);
+            }
+            std::process::exit(128 + signal);
+        }
+    });
+}
+
+fn unfinished() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn failure(path: &Path, written: u64, e: &io::Error) -> Failure {
+    if e.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(141);
+    }
+    let d = Diagnostic::error("E0803", format!("cannot write '{}': {}", path.display(), reason(e))).class(Class::Output);
+    let d = match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            d.note(format!("{written} bytes were written")).help("free space or choose another place with -o")
+        }
+        io::ErrorKind::NotFound => d.help(format!("the directory '{}' does not exist", parent(path).display())),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            d.help(format!("choose a place with -o that may be written, or change '{}'", parent(path).display()))
+        }
+        _ => d.help("choose another place with -o"),
+    };
+    Failure::new(d).in_file(path)
+}
+
+/// The system's reason without its number.
+pub fn reason(e: &io::Error) -> String {
+    let text = e.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
