@@ -11,7 +11,7 @@ use ir::target::Target;
 use ir::{Diagnostic, Diagnostics, Program};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{self, Write};
 
 /// The freestanding host of a standalone executable, an archive.
 static HOST: &[u8] = include_bytes!(env!("RESCC_HOST_LIB"));
@@ -34,18 +34,18 @@ pub struct Source<'a> {
     pub target: &'a Target,
 }
 
-/// The objects of one model with all symbols prefixed.
-pub struct Objects {
-    kernels: Vec<Vec<u8>>,
-    model: Vec<u8>,
-    weights: Vec<u8>,
+/// The objects of one model with all symbols prefixed. Weights stay where they are until they are written.
+pub struct Objects<'a> {
+    /// File names and contents: kernels and descriptor.
+    code: Vec<(String, Vec<u8>)>,
+    constants: Constants<'a>,
     header: String,
     prefix: String,
 }
 
-impl Objects {
-    /// Compiles the kernels and writes descriptor and weights. `prefix` is `None` for a standalone executable.
-    pub fn new(source: &Source, backend: &dyn Backend, prefix: Option<&str>) -> Result<Objects, Diagnostics> {
+impl<'a> Objects<'a> {
+    /// Compiles the kernels and writes the descriptor. `prefix` is `None` for a standalone executable.
+    pub fn new(source: &Source<'a>, backend: &dyn Backend, prefix: Option<&str>) -> Result<Objects<'a>, Diagnostics> {
         let prefix = prefix.map_or_else(|| HOST_PREFIX.to_string(), object::prefix_of);
         let p = source.program;
         let kernels = backend.compile(&p.kernels, &object::kernel_prefix(&prefix), source.target)?;
@@ -72,16 +72,15 @@ impl Objects {
         };
         let header = object::header(&model);
         let model = object::model_object(&model)?;
-        let mut weights = Vec::with_capacity(constants.len_bytes as usize + (1 << 12));
-        let len = constants.len_bytes;
-        object::write_weights(&prefix, len, constants.pieces, &mut weights)
-            .map_err(|e| Diagnostic::error("E0707", format!("cannot write the weights object: {e}")))?;
-        Ok(Objects { kernels, model, weights, header, prefix })
+        let mut code: Vec<(String, Vec<u8>)> =
+            kernels.into_iter().enumerate().map(|(i, o)| (format!("kernels{i}.o"), o)).collect();
+        code.push(("model.o".into(), model));
+        Ok(Objects { code, constants, header, prefix })
     }
 
-    /// Bytes of machine code, descriptor and host, without weights.
+    /// Bytes of machine code, descriptor and driver, without weights and host.
     pub fn code_bytes(&self) -> usize {
-        self.kernels.iter().map(Vec::len).sum::<usize>() + self.model.len() + CORE.len()
+        self.code.iter().map(|(_, o)| o.len()).sum::<usize>() + CORE.len()
     }
 
     pub fn header(&self) -> &str {
@@ -92,26 +91,29 @@ impl Objects {
         &self.prefix
     }
 
-    /// Names and bytes in a fixed order.
-    fn members(&self) -> impl Iterator<Item = (String, &[u8])> {
-        let kernels = self.kernels.iter().enumerate().map(|(i, o)| (format!("kernels{i}.o"), o.as_slice()));
-        let rest = [("model.o", &*self.model), ("weights.o", &*self.weights), ("core.o", CORE)];
-        kernels.chain(rest.into_iter().map(|(n, b)| (n.to_string(), b)))
-    }
-
-    pub fn write_archive(&self, out: impl Write) -> std::io::Result<()> {
-        let members: Vec<Member> = self.members().map(|(name, bytes)| Member { name, bytes }).collect();
+    pub fn write_archive(&self, out: impl Write) -> io::Result<()> {
+        let mut weights = Vec::new();
+        self.write_weights(&mut weights)?;
+        let code = self.code.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+        let members: Vec<Member> = code
+            .chain([("weights.o", weights.as_slice()), ("core.o", CORE)])
+            .map(|(name, bytes)| Member { name: name.into(), bytes })
+            .collect();
         object::write_archive(&members, out)
     }
 
-    /// Input of the linker, with the host for an executable.
-    pub fn into_inputs(self, with_host: bool) -> Vec<Input> {
-        let mut inputs: Vec<Input> =
-            self.kernels.into_iter().enumerate().map(|(i, o)| Input::new(format!("kernels{i}.o"), o)).collect();
-        inputs.push(Input::new("model.o", self.model));
-        inputs.push(Input::new("weights.o", self.weights));
-        inputs.push(Input::new("core.o", CORE));
-        inputs.extend(with_host.then(|| Input::new("host.a", HOST)));
+    fn write_weights(&self, out: impl Write) -> io::Result<()> {
+        let pieces = &self.constants.pieces;
+        let pieces = pieces.iter().map(|p| Piece { offset: p.offset, bytes: Cow::Borrowed(&*p.bytes) }).collect();
+        object::write_weights(&self.prefix, self.constants.len_bytes, pieces, out)
+    }
+
+    /// Inputs of the linker in a fixed order, with the host for an executable.
+    pub fn inputs(&self, with_host: bool) -> Vec<Input<'_>> {
+        let mut inputs: Vec<Input> = self.code.iter().map(|(name, bytes)| Input::bytes(name, bytes)).collect();
+        inputs.push(Input::writer("weights.o", |file| self.write_weights(file)));
+        inputs.push(Input::bytes("core.o", CORE));
+        inputs.extend(with_host.then(|| Input::bytes("host.a", HOST)));
         inputs
     }
 }

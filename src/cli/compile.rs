@@ -160,14 +160,14 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
                 let objects = Objects::new(&source, &*backend, None)?;
                 clock.done("compile");
                 code_bytes = objects.code_bytes();
-                link::executable(&objects.into_inputs(true), args.linker.into(), &path)?;
+                link::executable(objects.inputs(true), args.linker.into(), &path)?;
                 clock.done("link");
             }
             Emit::Obj | Emit::Lib | Emit::So | Emit::Header => {
                 let prefix = args.prefix.as_deref().unwrap_or(&graph_name);
                 let objects = Objects::new(&source, &*backend, Some(prefix))?;
                 code_bytes = objects.code_bytes();
-                library(objects, emit, args.linker, &path)?;
+                library(&objects, emit, args.linker, &path)?;
                 clock.done("compile");
             }
             Emit::LlvmIr | Emit::Asm | Emit::Ptx => {
@@ -209,7 +209,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(text, result) })
 }
 
-fn library(objects: Objects, emit: Emit, linker: Linker, path: &Path) -> Result<(), Failure> {
+fn library(objects: &Objects, emit: Emit, linker: Linker, path: &Path) -> Result<(), Failure> {
     match emit {
         Emit::Header => output::write(path, Mode::Data, objects.header().as_bytes()),
         Emit::Lib => {
@@ -220,9 +220,9 @@ fn library(objects: Objects, emit: Emit, linker: Linker, path: &Path) -> Result<
         Emit::So => {
             let soname = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let exports = vec![format!("{}_*", objects.prefix())];
-            Ok(link::shared_library(&objects.into_inputs(false), linker.into(), &soname, &exports, path)?)
+            Ok(link::shared_library(objects.inputs(false), linker.into(), &soname, &exports, path)?)
         }
-        _ => Ok(link::relocatable(&objects.into_inputs(false), linker.into(), path)?),
+        _ => Ok(link::relocatable(objects.inputs(false), linker.into(), path)?),
     }
 }
 

@@ -14,16 +14,15 @@ pub fn executable(linker: Linker, inputs: &Staged) -> Result<(), Diagnostics> {
         Linker::Cc => &["-static-pie", "-nostdlib", "-nostartfiles"][..],
         _ => &["-static", "-pie", "--no-dynamic-linker"],
     };
-    link(linker, own, &[], inputs)
+    link(linker, own, &["--gc-sections"], inputs)
 }
 
-pub fn relocatable(linker: Linker, inputs: &[Input], output: &Path) -> Result<(), Diagnostics> {
+pub fn relocatable(linker: Linker, inputs: &Staged) -> Result<(), Diagnostics> {
     let own = match linker {
         Linker::Cc => &["-r", "-nostdlib"][..],
         _ => &["-r"],
     };
-    let names: Vec<String> = inputs.iter().map(|i| i.name.clone()).collect();
-    link(linker, own, &[], inputs, &names, output)
+    link(linker, own, &[], inputs)
 }
 
 pub fn shared_library(linker: Linker, inputs: &Staged, soname: &str, exports: &[String]) -> Result<(), super::Failure> {
@@ -33,12 +32,12 @@ pub fn shared_library(linker: Linker, inputs: &Staged, soname: &str, exports: &[
     };
     let script = format!("{{ global: {}; local: *; }};\n", exports.join("; "));
     std::fs::write(inputs.directory.join("exports.map"), script)?;
-    Ok(link(linker, own, &["--version-script=exports.map", "-soname", soname], inputs)?)
+    Ok(link(linker, own, &["--gc-sections", "--version-script=exports.map", "-soname", soname], inputs)?)
 }
 
 /// Runs the linker. `own` are options of that program, `flags` are the linker's proper.
 fn link(linker: Linker, own: &[&str], flags: &[&str], inputs: &Staged) -> Result<(), Diagnostics> {
-    let common = ["--gc-sections", "--build-id=none", "-z", "noexecstack", "-z", "relro", "-z", "now"];
+    let common = ["--build-id=none", "-z", "noexecstack", "-z", "relro", "-z", "now"];
     let flags = flags.iter().copied().chain(common);
     let mut args: Vec<String> = own.iter().map(|&f| f.to_string()).collect();
     match linker {

@@ -66,14 +66,14 @@ pub fn executable(inputs: Vec<Input>, linker: Linker, output: &Path) -> Result<(
 /// Joins objects into one relocatable object.
 ///
 /// Errors: as [`executable`]; E0708 for [`Linker::Wild`], which makes executables only.
-pub fn relocatable(inputs: &[Input], linker: Linker, output: &Path) -> Result<(), Diagnostics> {
+pub fn relocatable(inputs: Vec<Input>, linker: Linker, output: &Path) -> Result<(), Diagnostics> {
     if linker == Linker::Wild {
         return Err(Diagnostic::error("E0708", "the built-in linker makes executables only")
             .class(Class::Unsupported)
             .help("use `--emit lib` for an archive, or `--linker cc` or `--linker lld` for one object")
             .into());
     }
-    beside(output, 0o644, |temporary| external::relocatable(linker, inputs, temporary))
+    beside(output, |directory| Ok(external::relocatable(linker, &Staged::new(inputs, directory)?)?))
 }
 
 /// Links a shared library that exports only the symbols `exports` and is called `soname`.
