@@ -5,6 +5,7 @@
 mod arrows;
 mod coverage;
 mod filetest;
+mod library;
 mod rules;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     let mut trials = filetest::tests();
     trials.extend(arrows::tests());
     trials.extend(coverage::tests());
+    trials.extend(library::tests());
     trials.extend(rules::tests());
     libtest_mimic::run(&args, trials).exit_code()
 }
