@@ -6,14 +6,35 @@ use std::fs;
 use std::path::Path;
 
 pub fn tests() -> Vec<Trial> {
-    vec![test("coverage::every_diagnostic_code_is_tested", || {
-        let mut text = String::new();
-        for folder in ["tests", "ir/src", "passes/src", "backends/src", "runtime/src", "src"] {
-            read_tests(&root().join(folder), &mut text);
-        }
-        let missing: Vec<&str> = ir::diag::CODES.iter().map(|(c, _)| *c).filter(|c| !text.contains(c)).collect();
-        assert!(missing.is_empty(), "no test names {}", missing.join(", "));
-    })]
+    vec![
+        test("coverage::every_diagnostic_code_is_tested", || {
+            let mut text = String::new();
+            for folder in ["tests", "ir/src", "passes/src", "backends/src", "runtime/src", "src"] {
+                read_tests(&root().join(folder), &mut text);
+            }
+            let missing: Vec<&str> = ir::diag::CODES.iter().map(|(c, _)| *c).filter(|c| !text.contains(c)).collect();
+            assert!(missing.is_empty(), "no test names {}", missing.join(", "));
+        }),
+        test("coverage::every_refusal_has_one_file_test", || {
+            for pass in passes::pipeline::all() {
+                let folder = root().join("tests/rir/passes").join(pass.name().replace('-', "_")).join("refuse");
+                let files = fs::read_dir(&folder).into_iter().flatten().filter_map(|e| Some(e.ok()?.path()));
+                let texts: Vec<String> = files.filter_map(|p| fs::read_to_string(p).ok()).collect();
+                for keep in pass.refusals() {
+                    let end = format!(" {}\n", keep.name);
+                    let count = texts.iter().filter(|t| t.contains("// refuse: ") && t.contains(&end)).count();
+                    assert_eq!(
+                        count,
+                        1,
+                        "{} refuses {} in {count} files of {}",
+                        pass.name(),
+                        keep.name,
+                        folder.display()
+                    );
+                }
+            }
+        }),
+    ]
 }
 
 /// Appends the text of every file that holds tests.

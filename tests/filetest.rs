@@ -25,19 +25,21 @@ pub static KINDS: &[(&str, fn(&FileTest) -> Outcome)] = &[
         let kernels = m.kernels.iter().map(ir::Kernel::verify);
         Outcome::Problems(Diagnostics(graphs.chain(programs).chain(kernels).flat_map(|d| d.0).collect()))
     }),
+    // Graphs after passes.
+    ("pass", crate::pass_file::run),
     // The printed form.
     ("print", |t| Outcome::Text(print(&t.module))),
 ];
 
 pub enum Outcome {
     Problems(Diagnostics),
-    #[allow(dead_code, reason = "constructed by the kinds that print")]
     Text(String),
+    /// The test cannot even be compared.
+    Failure(String),
 }
 
 pub struct FileTest {
     /// What follows the kind on the first line.
-    #[allow(dead_code, reason = "read by the kinds that take arguments")]
     pub arguments: Vec<String>,
     /// The text without its expected result.
     pub text: String,
@@ -88,6 +90,7 @@ fn run(path: &Path) -> Result<(), String> {
     }
     let test = FileTest { arguments: words.collect(), text, module, problems };
     match check(&test) {
+        Outcome::Failure(why) => Err(why),
         Outcome::Problems(found) => compare_problems(&test.text, &found),
         Outcome::Text(got) if expected.as_deref() == Some(got.as_str()) => Ok(()),
         Outcome::Text(got) if std::env::var_os("RESCC_BLESS").is_some() => {

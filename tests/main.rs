@@ -6,6 +6,7 @@ mod arrows;
 mod coverage;
 mod filetest;
 mod library;
+mod pass_file;
 mod rules;
 
 use libtest_mimic::{Arguments, Failed, Trial};

@@ -2,6 +2,7 @@
 //!
 //! - An op that changes nothing is its operand: `relu` of what is never negative, `subsample` by 1×1, empty pads.
 //! - `clamp` from 0 without upper end is `relu`.
+//! - A sum of more terms than a kernel can have parameters becomes a sum of sums, in the same order of additions.
 //! - A `pad2d` becomes the pad of the convolution or pool after it, where that means the same.
 
 use super::{old_operands, op};
@@ -10,6 +11,7 @@ use ir::entity::{Node, Value};
 use ir::epilogue::Step;
 use ir::graph::{GraphRef, Patch};
 use ir::op::{Attr, Attrs};
+use ir::program::verify::MAX_PARAMS;
 use ir::{Diagnostics, Graph};
 
 pub struct Canonicalize;
@@ -65,6 +67,16 @@ fn simplify(g: &Graph, n: Node) -> Verdict<Keep> {
         let relu = op("relu");
         let r = p.add(g.name(y), relu, Attrs::defaults(relu), vec![x.into()], vec![], Some(g.ty(y).layout));
         p.replace(y, r);
+        return Some(Ok(p));
+    }
+    if d.op.name == "add" && d.operands.len() + 1 > MAX_PARAMS {
+        let mut terms = old_operands(g, n);
+        let rest = terms.split_off(MAX_PARAMS - 1);
+        let layout = Some(g.ty(y).layout);
+        let first = p.add(format!("{}.first", g.name(y)), d.op, d.attrs.clone(), terms, vec![], layout);
+        let all = [vec![first], rest].concat();
+        let sum = p.add(g.name(y), d.op, d.attrs.clone(), all, vec![], layout);
+        p.replace(y, sum);
         return Some(Ok(p));
     }
     None

@@ -8,6 +8,7 @@ use crate::pass::{Pass, PassCtx, Refusal, Verdict, keep};
 use ir::entity::{Node, Value};
 use ir::epilogue::Step;
 use ir::graph::{GraphRef, Patch, Src};
+use ir::program::verify::MAX_PARAMS;
 use ir::{DType, Diagnostics, Graph};
 use petgraph::algo::has_path_connecting;
 
@@ -26,6 +27,8 @@ keep! {
     ResidualInOtherLayout,
     /// a bound of the clamp is no f32
     BoundNotF32,
+    /// the layer's kernel would have more parameters than the runtime passes
+    TooManyOperands,
     /// both branches of an add are layers; the other one has taken it
     OtherBranchTaken,
 }
@@ -115,6 +118,9 @@ fn append(view: &GraphRef, n: Node, i: usize, steps: &[Step], extra: &[Value]) -
     }
     let d = &g.nodes[layer];
     let first = d.operands.len();
+    if first + extra.len() + 1 > MAX_PARAMS {
+        return Err(Keep::TooManyOperands);
+    }
     let shifted = steps.iter().map(|s| match *s {
         Step::Bias(b) => Step::Bias(first + b),
         Step::ScaleShift(a, b) => Step::ScaleShift(first + a, first + b),
