@@ -16,6 +16,8 @@ pub mod link;
 #[cfg(feature = "llvm")]
 pub mod llvm;
 pub mod object;
+#[cfg(test)]
+mod samples;
 
 /// A code generator for kernels.
 pub trait Backend: Sync {

@@ -214,6 +214,125 @@ pub const CODES: &[(&str, &str)] = &[
         "E0198",
         "A pass asked for an edit of the graph that cannot be: a value replaced by one of another element type or shape, or a node that would depend on itself. This is a fault of the compiler, not of the model; `--passes-limit` and `bisect` find the pass.",
     ),
+    (
+        "E0201",
+        "An operand has a shape that the op does not take: an image is [N,C,H,W], a filter [O,C,R,S], rows are [N,I] and a matrix [O,I]. Only the first dimension of an image may be the batch N.",
+    ),
+    (
+        "E0202",
+        "The groups of a convolution split its input channels and its output channels into equal parts, so groups must divide both.",
+    ),
+    (
+        "E0203",
+        "A filter [O,C,R,S] has as many input channels C as the image has channels in one group. A depthwise filter has C = 1 and groups equal to the channels of the image.",
+    ),
+    (
+        "E0204",
+        "A window of k taps with dilation d reaches over d(k - 1) + 1 positions; the padded image must be at least that long, the stride and the dilation at least 1.",
+    ),
+    (
+        "E0205",
+        "The op computes with floats, and all its float operands have one element type. Put `cast` before an operand of another type. A picture for normalize_u8 is u8.",
+    ),
+    (
+        "E0206",
+        "The memory layout of an operand is one that the op does not read: images are plain or blocked by channels, filters plain or OIhw, matrices plain or Oi, all else plain. `reorder` changes the layout.",
+    ),
+    (
+        "E0207",
+        "A vector with one number for each channel has the shape [C], where C is the number of channels it belongs to.",
+    ),
+    (
+        "E0208",
+        "The operands of an addition have one element type and one shape; nothing is broadcast. This holds for the add step of an epilogue too.",
+    ),
+    (
+        "E0209",
+        "An attribute has a value for which the op is not defined, e.g. a padding that is as large as the window of a pool, lower bounds above upper bounds, a divisor of 0.",
+    ),
+    (
+        "E0210",
+        "A reshape keeps the number of elements, for every batch: the same number of symbols N on both sides and the same product of the other dimensions.",
+    ),
+    ("E0211", "A dense layer with the weight [O,I] takes rows of I features."),
+    (
+        "E0212",
+        "A blocked layout needs a channel count that the block divides, OIhw layouts need filters with divisible channels, Oi layouts need a matrix.",
+    ),
+    (
+        "E0301",
+        "The network's name is not known, or its depth does not exist: ImageNet residual and plain networks have 18, 34, 50, 101 or 152 layers, VGG has 16 or 19, CIFAR networks have 6n+2.",
+    ),
+    ("E0302", "A size of the network (classes, width, input) is zero or beyond its limit."),
+    (
+        "E0303",
+        "The names and shapes of a state dict fit no network that is known. `--arch` names the network; foreign names need a file of rules for `--rename`.",
+    ),
+    (
+        "E0304",
+        "The network needs a tensor that the file does not have. Either the file is of another network (`--arch`, `--shortcut`), or its names are foreign (`--rename`).",
+    ),
+    (
+        "E0305",
+        "The file has a tensor that the network does not use. Weights that are silently dropped would give wrong results, so import stops. Counters of batches are the one exception.",
+    ),
+    ("E0306", "A tensor has another shape than the network needs: depth, width, classes or shortcut option differ."),
+    (
+        "E0307",
+        "A tensor has elements of a type that weights cannot have. f32, f64, f16 and bf16 are read; quantised weights are not.",
+    ),
+    (
+        "E0308",
+        "A file of rules for `--rename` is faulty. Each line is `PATTERN -> NAME`; `*` stands for one part of a dotted name and `$1` for what it matched; a pattern between slashes is a regular expression; an empty right side drops the tensor.",
+    ),
+    (
+        "E0309",
+        "The specification of preprocessing is faulty or does not fit the network's input. It is a preset (imagenet, imagenet-v2, cifar, caffe, tf), words such as `crop=224`, or a preset with words that change it.",
+    ),
+    (
+        "E0310",
+        "The class names do not fit: there must be one for each class, in a text file with a class a line or in a table with the columns `class` and `name`.",
+    ),
+    (
+        "E0311",
+        "The header of a safetensors file is damaged, or bytes are missing or left over. Nothing is read from a file whose header and length disagree.",
+    ),
+    (
+        "E0312",
+        "The header of a safetensors file lies about a tensor: names must be unique, types known, and the ranges of all tensors must tile the data without holes or overlap.",
+    ),
+    ("E0314", "A pickle ends too early or contradicts itself: the file is truncated or damaged."),
+    (
+        "E0315",
+        "A pickle uses an instruction that no state dict needs. Only the instructions of plain data are interpreted.",
+    ),
+    (
+        "E0316",
+        "A pickle imports a name that is no plain data; loading it with pickle would run code. rescc has no imports: nothing was run. A file that names os, subprocess or the like is an attack: do not load it elsewhere.",
+    ),
+    (
+        "E0317",
+        "The file is a whole pickled model or a TorchScript archive: Python classes or programs, not weights. Save `model.state_dict()` instead.",
+    ),
+    (
+        "E0318",
+        "The zip archive of a .pth file is damaged or unlike what torch.save writes: entries must be stored, unencrypted, unique, disjoint, under one prefix, and have the checksum that both of their headers give.",
+    ),
+    (
+        "E0319",
+        "The file is in the tar form of PyTorch 0.1.1 and before, which is not read. Load it with an old PyTorch and save it again.",
+    ),
+    ("E0320", "The file is a pickle, but not one that torch.save of a little-endian machine has written."),
+    ("E0321", "A tensor of a .pth file reaches beyond its storage, or its storage is not in the file."),
+    (
+        "E0322",
+        "The file holds no dict of names to tensors, neither at its root nor under a usual key such as `state_dict`.",
+    ),
+    ("E0323", "The file is in a format that is not read. .safetensors is, and .pth, .pt, .th of torch.save."),
+    (
+        "E0324",
+        "The state dict is of a relative of the ResNets whose layers differ (deep stem, average pooling in shortcuts, squeeze and excitation, groups, double width). Nothing is guessed about it.",
+    ),
     ("E0401", "There is no graph pass of that name. `rescc opt --list` names them."),
     ("E0402", "A model was to be compiled for a batch outside the range of `N` that its graph states."),
     (
@@ -224,96 +343,6 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "E0405",
         "The replay of a memory plan found a buffer that is overwritten before it was read for the last time. This is a fault of the compiler, not of the model.",
-    ),
-    (
-        "E0201",
-        "An operand has a shape that the op does not take: an image is [N,C,H,W], a filter [O,C,R,S], rows are [N,I] and a matrix [O,I]. Only the first dimension of an image may be the batch N.",
-    ),
-    (
-        "E0202",
-        "The groups of a convolution split its input channels and its output channels into equal parts, so groups must divide both.",
-    ),
-    (
-        "E0203",
-        "A filter [O,C,R,S] has as many input channels C as the image has channels in one group. A depthwise filter has C = 1 and groups equal to the channels of the image.",
-    ),
-    (
-        "E0204",
-        "A window of k taps with dilation d reaches over d(k - 1) + 1 positions; the padded image must be at least that long, the stride and the dilation at least 1.",
-    ),
-    (
-        "E0205",
-        "The op computes with floats, and all its float operands have one element type. Put `cast` before an operand of another type. A picture for normalize_u8 is u8.",
-    ),
-    (
-        "E0206",
-        "The memory layout of an operand is one that the op does not read: images are plain or blocked by channels, filters plain or OIhw, matrices plain or Oi, all else plain. `reorder` changes the layout.",
-    ),
-    (
-        "E0207",
-        "A vector with one number for each channel has the shape [C], where C is the number of channels it belongs to.",
-    ),
-    (
-        "E0208",
-        "The operands of an addition have one element type and one shape; nothing is broadcast. This holds for the add step of an epilogue too.",
-    ),
-    (
-        "E0209",
-        "An attribute has a value for which the op is not defined, e.g. a padding that is as large as the window of a pool, lower bounds above upper bounds, a divisor of 0.",
-    ),
-    (
-        "E0210",
-        "A reshape keeps the number of elements, for every batch: the same number of symbols N on both sides and the same product of the other dimensions.",
-    ),
-    ("E0211", "A dense layer with the weight [O,I] takes rows of I features."),
-    (
-        "E0212",
-        "A blocked layout needs a channel count that the block divides, OIhw layouts need filters with divisible channels, Oi layouts need a matrix.",
-    ),
-    (
-        "E0201",
-        "An operand has a shape that the op does not take: an image is [N,C,H,W], a filter [O,C,R,S], rows are [N,I] and a matrix [O,I]. Only the first dimension of an image may be the batch N.",
-    ),
-    (
-        "E0202",
-        "The groups of a convolution split its input channels and its output channels into equal parts, so groups must divide both.",
-    ),
-    (
-        "E0203",
-        "A filter [O,C,R,S] has as many input channels C as the image has channels in one group. A depthwise filter has C = 1 and groups equal to the channels of the image.",
-    ),
-    (
-        "E0204",
-        "A window of k taps with dilation d reaches over d(k - 1) + 1 positions; the padded image must be at least that long, the stride and the dilation at least 1.",
-    ),
-    (
-        "E0205",
-        "The op computes with floats, and all its float operands have one element type. Put `cast` before an operand of another type. A picture for normalize_u8 is u8.",
-    ),
-    (
-        "E0206",
-        "The memory layout of an operand is one that the op does not read: images are plain or blocked by channels, filters plain or OIhw, matrices plain or Oi, all else plain. `reorder` changes the layout.",
-    ),
-    (
-        "E0207",
-        "A vector with one number for each channel has the shape [C], where C is the number of channels it belongs to.",
-    ),
-    (
-        "E0208",
-        "The operands of an addition have one element type and one shape; nothing is broadcast. This holds for the add step of an epilogue too.",
-    ),
-    (
-        "E0209",
-        "An attribute has a value for which the op is not defined, e.g. a padding that is as large as the window of a pool, lower bounds above upper bounds, a divisor of 0.",
-    ),
-    (
-        "E0210",
-        "A reshape keeps the number of elements, for every batch: the same number of symbols N on both sides and the same product of the other dimensions.",
-    ),
-    ("E0211", "A dense layer with the weight [O,I] takes rows of I features."),
-    (
-        "E0212",
-        "A blocked layout needs a channel count that the block divides, OIhw layouts need filters with divisible channels, Oi layouts need a matrix.",
     ),
     (
         "E0501",
@@ -376,10 +405,6 @@ pub const CODES: &[(&str, &str)] = &[
     ),
     ("E0694", "A kernel ended without having written every element of its out parameters."),
     (
-        "E0695",
-        "A kernel gave different results for another order of tasks or for other contents of memory before the run.",
-    ),
-    (
         "E0696",
         "The interpreter found a fault of a program's memory plan: a buffer used outside its lifetime, overwritten before it was read, or an argument that does not fit.",
     ),
@@ -392,10 +417,7 @@ pub const CODES: &[(&str, &str)] = &[
         "E0702",
         "The code generator does not know the target, or this machine. The CPU targets are x86-64-v2, x86-64-v3 and x86-64-v4.",
     ),
-    (
-        "E0703",
-        "The code generator lacks an operation for an element type.",
-    ),
+    ("E0703", "The code generator lacks an operation for an element type."),
     (
         "E0704",
         "A kernel was to be run on buffers that do not fit its parameters: their number, size, direction or alignment differs. In a program, a call's arguments leave their memory or would write to inputs or weights.",
@@ -409,10 +431,6 @@ pub const CODES: &[(&str, &str)] = &[
         "Compiled kernels could not be loaded into this process: the machine lacks instructions of the target, or the object is not what a back end makes.",
     ),
     (
-        "E0707",
-        "The threads that kernels are compiled on could not be started: the system's limit on threads or memory.",
-    ),
-    (
         "E0708",
         "The linker refused to make the executable or library; its own words follow. The built-in linker makes executables only: use `--linker cc` or `--linker lld` for a shared library.",
     ),
@@ -420,4 +438,37 @@ pub const CODES: &[(&str, &str)] = &[
         "E0709",
         "The linker that was asked for is not installed. Without `--linker` the built-in one is used, which needs no other program.",
     ),
+    ("E0710", "The model cannot become an artefact: that has one f32 image as input and one f32 output."),
+    ("E0711", "The target is not known. `rescc targets` lists those that are."),
+    ("E0712", "This rescc was built without LLVM. Cranelift compiles everything, more slowly running."),
+    ("E0791", "Outputs differ from the expected ones by more than the tolerance."),
+    ("E0800", "A bug of rescc. Please report it with the command line and, if you may, the file; nothing was written."),
+    (
+        "E0801",
+        "A limit was reached: the size of a file, or the number of objects in it. Limits keep hostile files from using up the machine.",
+    ),
+    ("E0802", "There is no such diagnostic code."),
+    (
+        "E0803",
+        "A file could not be written. Outputs are written beside their destination and renamed, so nothing partial stays and an old file is as it was.",
+    ),
+    ("E0804", "What was asked for is valid, but not supported by this version."),
+    ("E0805", "A file could not be read, or is no regular file."),
+    (
+        "E0806",
+        "The weights file of a model is missing, not named, or at a place where it may not be: it must be a regular file at or below the directory of the .rir, after symbolic links are followed.",
+    ),
+    ("E0807", "A text file is not UTF-8."),
+    (
+        "E0808",
+        "The weights file is not the one that the model was made with: its sha256 differs from that in the `weights` line.",
+    ),
+    ("E0809", "The weights file lacks a tensor that the model names, or has it with another type or shape."),
+    ("E0810", "The model has no value of that name."),
+    ("E0811", "An input or expected output does not have the form that the model takes."),
+    ("E0812", "The model does not say how a picture becomes its input, or takes no pictures."),
+    ("E0813", "A model is a .rir file with exactly one graph."),
+    ("E0901", "A picture or array is damaged or in no format that is read."),
+    ("E0902", "A picture or data set is beyond the limits."),
+    ("E0903", "A picture is valid, but of a kind that is not read."),
 ];

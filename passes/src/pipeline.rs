@@ -47,7 +47,7 @@ pub fn by_name(name: &str) -> Result<&'static dyn Pass, Diagnostics> {
 }
 
 /// How a graph is optimised.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct PassOptions<'a> {
     /// These passes, in this order, instead of the list for inference.
     pub only: Option<&'a [String]>,
@@ -59,12 +59,6 @@ pub struct PassOptions<'a> {
     pub verify_each: bool,
     /// Called after each pass with its name and the graph.
     pub after: Option<&'a dyn Fn(&'static str, &Graph)>,
-}
-
-impl Default for PassOptions<'_> {
-    fn default() -> Self {
-        PassOptions { only: None, skip: &[], limit: None, verify_each: false, after: None }
-    }
 }
 
 /// What a model is compiled for.

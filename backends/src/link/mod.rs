@@ -159,7 +159,8 @@ fn beside(output: &Path, make: impl FnOnce(&Path) -> Result<(), Failure>) -> Res
         Failure::Link(d) => d,
         Failure::Write(e) => {
             let message = format!("cannot write {}: {e}", output.display());
-            Diagnostic::error("E0803", message).class(Class::Output).into()
+            let help = "name a file in a folder that exists, is writable and has room";
+            Diagnostic::error("E0803", message).class(Class::Output).help(help).into()
         }
     })
 }

@@ -1,168 +1,28 @@
-//! Kernel → LLVM functions.
-//!
-//! Each kernel becomes two functions. `name.task` runs one task; its pointers are arguments, the one place where
-//! LLVM lets us say that buffers do not overlap. `name` has the calling convention of [`ir::kernel`]: it loads
-//! the pointers once and calls `name.task` for each task.
+//! Kernel statements → LLVM instructions.
 //!
 //! Loops are rotated (test at the bottom); a loop that may run zero times has a guard in front, and whether it
-//! may is decided by the ranges of the variables.
+//! may is decided by the ranges of the variables. A loop with constant bounds and one trip is no loop.
 //!
-//! # Invariants
-//! - Parameters of one call do not overlap, except where an `Out` parameter is written element by element after
-//!   the same element of an `In` parameter was read.
-//! - An instruction stands where the kernel says; only address arithmetic moves outwards.
+//! An instruction stands where the kernel says; only address arithmetic moves outwards (`address`).
 
 use crate::llvm::address::{Addresses, Place};
 use crate::llvm::range::Range;
-use crate::llvm::target::{Machine, enum_attribute};
 use crate::llvm::value::{Built, Values};
 use cranelift_entity::SecondaryMap;
-use inkwell::GlobalVisibility;
-use inkwell::attributes::AttributeLoc;
+use inkwell::IntPredicate;
 use inkwell::basic_block::BasicBlock;
 use inkwell::builder::Builder;
-use inkwell::context::Context;
 use inkwell::intrinsics::Intrinsic;
-use inkwell::module::{Linkage, Module};
-use inkwell::types::BasicMetadataTypeEnum;
 use inkwell::values::{
     BasicMetadataValueEnum, BasicValue, BasicValueEnum, FunctionValue, InstructionValue, IntValue, PhiValue,
     PointerValue,
 };
-use inkwell::{AddressSpace, IntPredicate};
 use ir::Kernel;
 use ir::entity::{Buf, Reg};
-use ir::kernel::{Affine, Expr, For, Role, Stmt};
+use ir::kernel::{Affine, Expr, For, Stmt};
 
-/// Alignment of a buffer's first element, by the calling convention: a parameter may be memory of the caller.
-pub fn alignment(kernel: &Kernel, buf: Buf) -> u64 {
-    match kernel.bufs[buf].role {
-        Role::Scratch => 64,
-        _ => kernel.bufs[buf].dtype.bytes(),
-    }
-}
-
-/// Adds `{symbol}.task`, which runs one task: `(pointer of each parameter, of each scratch buffer, task index)`.
-pub fn task_function<'c>(
-    cx: &'c Context,
-    module: &Module<'c>,
-    machine: Machine,
-    kernel: &Kernel,
-    symbol: &str,
-) -> Built<FunctionValue<'c>> {
-    let buffers = memory(kernel);
-    let pointer = cx.ptr_type(machine.address_space());
-    let mut types: Vec<BasicMetadataTypeEnum> = vec![pointer.into(); buffers.len()];
-    types.push(cx.i64_type().into());
-    let f =
-        module.add_function(&format!("{symbol}.task"), cx.void_type().fn_type(&types, false), Some(Linkage::Internal));
-    machine.mark(cx, f);
-    enum_attribute(cx, f, AttributeLoc::Function, "noinline", 0);
-    for (i, &(buf, _)) in (0..).zip(&buffers) {
-        let place = AttributeLoc::Param(i);
-        enum_attribute(cx, f, place, "noalias", 0);
-        enum_attribute(cx, f, place, "align", alignment(kernel, buf));
-        if kernel.bufs[buf].role == Role::In {
-            enum_attribute(cx, f, place, "readonly", 0);
-        }
-    }
-    let b = cx.create_builder();
-    b.position_at_end(cx.append_basic_block(f, "entry"));
-    let mut emitter = Emitter {
-        b,
-        values: Values::new(cx, module, machine),
-        kernel,
-        function: f,
-        addresses: Addresses::new(cx),
-        regs: SecondaryMap::new(),
-        places: SecondaryMap::new(),
-    };
-    for (i, &(buf, _)) in (0..).zip(&buffers) {
-        let p = argument(f, i).into_pointer_value();
-        p.set_name(&kernel.bufs[buf].name);
-        emitter.places[buf] = Some(emitter.addresses.place(p, alignment(kernel, buf), 0));
-    }
-    let t = f.get_last_param().expect("invariant: the task index is the last argument").into_int_value();
-    emitter.addresses.define(kernel.task_var, t, Range { lo: 0, hi: kernel.tasks - 1 });
-    emitter.block(&kernel.body)?;
-    emitter.b.build_return(None)?;
-    Ok(f)
-}
-
-/// Adds the function with the calling convention of compiled kernels, which calls `task` for tasks `lo..hi`.
-pub fn entry_function<'c>(
-    cx: &'c Context,
-    module: &Module<'c>,
-    machine: Machine,
-    kernel: &Kernel,
-    symbol: &str,
-    task: FunctionValue<'c>,
-) -> Built<()> {
-    let (ptr, i64t) = (cx.ptr_type(AddressSpace::default()), cx.i64_type());
-    let ty = cx.void_type().fn_type(&[ptr.into(), i64t.into(), i64t.into(), ptr.into()], false);
-    let f = module.add_function(symbol, ty, Some(Linkage::External));
-    f.as_global_value().set_visibility(GlobalVisibility::Hidden);
-    machine.mark(cx, f);
-    let (params, scratch) = (argument(f, 0).into_pointer_value(), argument(f, 3).into_pointer_value());
-    let (lo, hi) = (argument(f, 1).into_int_value(), argument(f, 2).into_int_value());
-    let b = cx.create_builder();
-    b.position_at_end(cx.append_basic_block(f, "entry"));
-    let mut args: Vec<BasicMetadataValueEnum> = Vec::new();
-    let mut params_seen = 0;
-    for (_, place) in memory(kernel) {
-        let p = match place {
-            Memory::Param => {
-                let slot = offset(cx, &b, params, params_seen * 8)?;
-                params_seen += 1;
-                b.build_load(ptr, slot, "")?.into_pointer_value()
-            }
-            Memory::Scratch(at) => offset(cx, &b, scratch, at)?,
-        };
-        args.push(p.into());
-    }
-    let guard = b.build_int_compare(IntPredicate::SLT, lo, hi, "")?;
-    let (entry, body, exit) =
-        (f.get_first_basic_block(), cx.append_basic_block(f, "task"), cx.append_basic_block(f, "exit"));
-    b.build_conditional_branch(guard, body, exit)?;
-    b.position_at_end(body);
-    let t = b.build_phi(i64t, "t")?;
-    args.push(t.as_basic_value().into());
-    b.build_call(task, &args, "")?;
-    let next = b.build_int_nsw_add(t.as_basic_value().into_int_value(), i64t.const_int(1, false), "")?;
-    let more = b.build_int_compare(IntPredicate::SLT, next, hi, "")?;
-    b.build_conditional_branch(more, body, exit)?;
-    t.add_incoming(&[(&lo, entry.expect("invariant: the entry block was appended")), (&next, body)]);
-    b.position_at_end(exit);
-    b.build_return(None)?;
-    Ok(())
-}
-
-/// How a task function's pointer is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    Param,
-    /// Bytes from the start of the worker's scratch.
-    Scratch(u64),
-}
-
-/// The buffers that a task function takes pointers of, in order: parameters, then scratch.
-pub fn memory(kernel: &Kernel) -> Vec<(Buf, Memory)> {
-    let params = kernel.params.iter().map(|&p| (p, Memory::Param));
-    let scratch = kernel.scratch_offsets().into_iter().map(|(s, at)| (s, Memory::Scratch(at)));
-    params.chain(scratch).collect()
-}
-
-pub fn argument<'c>(f: FunctionValue<'c>, i: u32) -> BasicValueEnum<'c> {
-    f.get_nth_param(i).expect("invariant: the function was declared with its arguments")
-}
-
-fn offset<'c>(cx: &'c Context, b: &Builder<'c>, p: PointerValue<'c>, bytes: u64) -> Built<PointerValue<'c>> {
-    // SAFETY: marked so by inkwell for indices outside the type; this one stays inside the array that the
-    // calling convention promises.
-    unsafe { b.build_gep(cx.i8_type(), p, &[cx.i64_type().const_int(bytes, false)], "") }
-}
-
-struct Emitter<'c, 'm> {
+/// Emits the body of one task into one function.
+pub struct Emitter<'c, 'm> {
     b: Builder<'c>,
     values: Values<'c, 'm>,
     kernel: &'m Kernel,
@@ -172,7 +32,33 @@ struct Emitter<'c, 'm> {
     places: SecondaryMap<Buf, Option<Place<'c>>>,
 }
 
-impl<'c> Emitter<'c, '_> {
+impl<'c, 'm> Emitter<'c, 'm> {
+    /// `b` stands in the first block of `function`.
+    pub fn new(
+        b: Builder<'c>,
+        values: Values<'c, 'm>,
+        kernel: &'m Kernel,
+        function: FunctionValue<'c>,
+    ) -> Emitter<'c, 'm> {
+        let addresses = Addresses::new(values.cx);
+        let (regs, places) = (SecondaryMap::new(), SecondaryMap::new());
+        Emitter { b, values, kernel, function, addresses, regs, places }
+    }
+
+    /// Says where a parameter or scratch buffer is.
+    pub fn define_buffer(&mut self, buf: Buf, p: PointerValue<'c>, align: u64) {
+        p.set_name(&self.kernel.bufs[buf].name);
+        self.places[buf] = Some(self.addresses.place(p, align, 0));
+    }
+
+    /// Emits the kernel's body for task `t`, and the return.
+    pub fn task(mut self, t: IntValue<'c>) -> Built<()> {
+        self.addresses.define(self.kernel.task_var, t, Range { lo: 0, hi: self.kernel.tasks - 1 });
+        self.block(&self.kernel.body)?;
+        self.b.build_return(None)?;
+        Ok(())
+    }
+
     fn block(&mut self, stmts: &[Stmt]) -> Built<()> {
         for s in stmts {
             match s {

@@ -11,20 +11,23 @@
 
 mod address;
 mod emit;
+mod function;
 mod nvptx;
 mod range;
 mod target;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use crate::{Backend, internal};
 use inkwell::context::Context;
 use inkwell::module::Module;
 use inkwell::targets::{FileType, TargetMachine};
-use ir::diag::Class;
 use ir::kernel::Stmt;
 use ir::target::Target;
-use ir::{Diagnostic, Diagnostics, Kernel};
+use ir::{Diagnostics, Kernel};
 use rayon::prelude::*;
+use std::collections::HashSet;
 use target::Machine;
 
 pub use nvptx::ptx;
@@ -53,15 +56,29 @@ impl Backend for Llvm {
     }
 
     fn compile(&self, kernels: &[Kernel], prefix: &str, target: &Target) -> Result<Vec<Vec<u8>>, Diagnostics> {
-        let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK_BYTES).build().map_err(|e| {
-            Diagnostic::error("E0707", format!("cannot start compiler threads: {e}")).class(Class::Limit)
-        })?;
-        pool.install(|| chunks(kernels).into_par_iter().map(|chunk| object(chunk, prefix, target)).collect())
+        one_symbol_each(kernels)?;
+        let work = || chunks(kernels).into_par_iter().map(|chunk| object(chunk, prefix, target)).collect();
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(rayon::current_num_threads());
+        match threads.stack_size(STACK_BYTES).build() {
+            Ok(pool) => pool.install(work),
+            // A system that does not grant such threads: most kernels need far less.
+            Err(_) => work(),
+        }
+    }
+}
+
+/// LLVM would rename the second of two functions in silence.
+fn one_symbol_each(kernels: &[Kernel]) -> Result<(), Diagnostics> {
+    let mut seen = HashSet::new();
+    match kernels.iter().find(|k| !seen.insert(&k.name)) {
+        Some(k) => Err(internal("E0701", format!("two kernels are named @{}", k.name))),
+        None => Ok(()),
     }
 }
 
 /// All kernels as one text.
 pub fn emit_text(kernels: &[Kernel], prefix: &str, target: &Target, text: Text) -> Result<String, Diagnostics> {
+    one_symbol_each(kernels)?;
     let cx = Context::create();
     let (module, machine) = native_module(&cx, kernels, prefix, target)?;
     match text {
@@ -104,8 +121,8 @@ fn native_module<'c>(
     let module = machine.module(cx, &tm);
     for k in kernels {
         let symbol = format!("{prefix}_{}", k.name);
-        emit::task_function(cx, &module, machine, k, &symbol)
-            .and_then(|task| emit::entry_function(cx, &module, machine, k, &symbol, task))
+        function::task_function(cx, &module, machine, k, &symbol)
+            .and_then(|task| function::entry_function(cx, &module, machine, k, &symbol, task))
             .map_err(|e| internal("E0701", format!("LLVM refuses an instruction of kernel @{}: {e}", k.name)))?;
     }
     check(&module)?;

@@ -4,7 +4,7 @@
 //! tasks if the kernel has scratch, `tasks` × [`Kernel::scratch_bytes`] rounded up to 64 bytes.
 
 use crate::internal;
-use crate::llvm::emit::{self, Memory, argument};
+use crate::llvm::function::{self, Memory, argument};
 use crate::llvm::target::{Machine, enum_attribute};
 use crate::llvm::value::Built;
 use crate::llvm::{check, write};
@@ -38,7 +38,7 @@ pub fn ptx(kernels: &[Kernel], prefix: &str) -> Result<String, Diagnostics> {
 
 fn entry<'c>(cx: &'c Context, module: &Module<'c>, kernel: &Kernel, symbol: &str) -> Built<()> {
     let machine = Machine::Ptx;
-    let task = emit::task_function(cx, module, machine, kernel, symbol)?;
+    let task = function::task_function(cx, module, machine, kernel, symbol)?;
     // The task function becomes part of the entry: a call would pass everything through local memory.
     task.remove_enum_attribute(
         AttributeLoc::Function,
@@ -54,7 +54,7 @@ fn entry<'c>(cx: &'c Context, module: &Module<'c>, kernel: &Kernel, symbol: &str
     machine.mark(cx, f);
     for (i, &p) in (0..).zip(&kernel.params) {
         enum_attribute(cx, f, AttributeLoc::Param(i), "noalias", 0);
-        enum_attribute(cx, f, AttributeLoc::Param(i), "align", emit::alignment(kernel, p));
+        enum_attribute(cx, f, AttributeLoc::Param(i), "align", function::alignment(kernel, p));
         if kernel.bufs[p].role == Role::In {
             enum_attribute(cx, f, AttributeLoc::Param(i), "readonly", 0);
         }
@@ -82,7 +82,7 @@ fn entry<'c>(cx: &'c Context, module: &Module<'c>, kernel: &Kernel, symbol: &str
     b.position_at_end(run);
     let mut args: Vec<BasicMetadataValueEnum> = Vec::new();
     let mut params = 0;
-    for (_, memory) in emit::memory(kernel) {
+    for (_, memory) in function::memory(kernel) {
         args.push(match memory {
             Memory::Param => {
                 params += 1;

@@ -76,7 +76,7 @@ fn even(len: usize) -> usize {
 }
 
 fn entry(out: &mut impl Write, name: &str, bytes: &[u8]) -> io::Result<()> {
-    write!(out, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 644, bytes.len())?;
+    writeln!(out, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 644, bytes.len())?;
     out.write_all(bytes)?;
     if bytes.len() % 2 == 1 {
         out.write_all(b"\n")?;

@@ -45,7 +45,7 @@ fn copies(calls: &[(usize, usize)]) -> Program {
     let x = k.param("x", DType::U8, &[64], Role::In);
     let y = k.param("y", DType::U8, &[64], Role::Out);
     let t = k.tasks(64);
-    let v = k.load(x, &[t.clone()]);
+    let v = k.load(x, std::slice::from_ref(&t));
     k.store(y, &[t], v);
     let mut slots = PrimaryMap::new();
     let arena = |offset| Space::Arena { offset, first: 0, last: 9 };

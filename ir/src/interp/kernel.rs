@@ -46,12 +46,12 @@ pub fn run(k: &Kernel, inputs: &[&[u8]]) -> Result<Vec<Vec<u8>>, Diagnostics> {
     run_with(k, inputs, Options::default())
 }
 
-/// Runs twice, tasks forwards on zeros and backwards on NaNs, and compares the bits (E0695).
+/// Runs twice, tasks forwards on zeros and backwards on NaNs, and compares the bits (E0693).
 pub fn run_in_any_order(k: &Kernel, inputs: &[&[u8]]) -> Result<Vec<Vec<u8>>, Diagnostics> {
     let forwards = run(k, inputs)?;
     let backwards = run_with(k, inputs, Options { reversed: true, fill: 0xff, complete: true })?;
     if forwards != backwards {
-        return Err(fault(k, "E0695", "the result depends on the order of tasks or on memory before the run".into()));
+        return Err(fault(k, "E0693", "the result depends on the order of tasks or on memory before the run".into()));
     }
     Ok(forwards)
 }
@@ -154,11 +154,12 @@ impl<'a> Machine<'a> {
         for &buf in &self.k.params {
             let decl = &self.k.bufs[buf];
             let memory = std::mem::take(&mut self.memory[buf]);
-            if decl.role == Role::Out && o.complete {
-                if let Some(missing) = memory.writer.iter().position(|&w| w == NOBODY) {
-                    let at = unflatten(missing as i64, &memory.strides);
-                    return Err(fault(self.k, "E0694", format!("element {at:?} of %{} is never written", decl.name)));
-                }
+            if decl.role == Role::Out
+                && o.complete
+                && let Some(missing) = memory.writer.iter().position(|&w| w == NOBODY)
+            {
+                let at = unflatten(missing as i64, &memory.strides);
+                return Err(fault(self.k, "E0694", format!("element {at:?} of %{} is never written", decl.name)));
             }
             if decl.role != Role::In {
                 out.push(encode(decl.dtype, &memory.values));

@@ -10,3 +10,6 @@ pub mod kernel;
 pub mod program;
 
 pub use elements::{decode, encode};
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,6 @@
 //! Kept in one normal form (terms sorted, no zero coefficient), so that equal expressions compare equal.
 
 use crate::entity::Var;
-use cranelift_entity::PrimaryMap;
-use std::fmt;
 use std::ops::{Add, Mul, Sub};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,9 +138,29 @@ impl Affine {
         terms.fold(self.constant.unsigned_abs(), u64::max)
     }
 
-    /// The form as text; `names` gives the names of variables, without the `%`.
-    pub fn display<'a>(&'a self, names: &'a PrimaryMap<Var, String>) -> impl fmt::Display + 'a {
-        Shown { form: self, names }
+    /// The form as text, as in the text IR; `name` gives the names of variables, with the `%`.
+    pub fn display(&self, name: &dyn Fn(Var) -> String) -> String {
+        // `1 - %t` reads better than `- %t + 1`.
+        let leads = self.constant > 0 && self.terms.first().is_some_and(|(c, _)| *c < 0);
+        let mut out = if leads { self.constant.to_string() } else { String::new() };
+        for (c, t) in &self.terms {
+            out += match (out.is_empty(), *c < 0) {
+                (true, false) => "",
+                (true, true) => "- ",
+                (false, false) => " + ",
+                (false, true) => " - ",
+            };
+            if c.unsigned_abs() != 1 {
+                out += &format!("{}*", c.unsigned_abs());
+            }
+            out += &t.display(name);
+        }
+        match (out.is_empty(), self.constant) {
+            (true, c) => format!("{c}"),
+            (false, c) if leads || c == 0 => out,
+            (false, c) if c < 0 => format!("{out} - {}", c.unsigned_abs()),
+            (false, c) => format!("{out} + {c}"),
+        }
     }
 
     /// Calls `f` for every variable that occurs.
@@ -163,37 +181,16 @@ impl Term {
             Term::FloorDiv(e, _) | Term::Mod(e, _) => e.contains(v),
         }
     }
-}
 
-struct Shown<'a> {
-    form: &'a Affine,
-    names: &'a PrimaryMap<Var, String>,
-}
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inner = |form| Shown { form, names: self.names };
-        for (i, (c, t)) in self.form.terms.iter().enumerate() {
-            f.write_str(match (i, *c < 0) {
-                (0, false) => "",
-                (0, true) => "-",
-                (_, false) => " + ",
-                (_, true) => " - ",
-            })?;
-            if c.unsigned_abs() != 1 {
-                write!(f, "{}*", c.unsigned_abs())?;
-            }
-            match t {
-                Term::Var(v) => write!(f, "%{}", self.names.get(*v).map_or("?", |n| n))?,
-                Term::FloorDiv(e, k) => write!(f, "(({}) floordiv {k})", inner(e))?,
-                Term::Mod(e, k) => write!(f, "(({}) mod {k})", inner(e))?,
-            }
-        }
-        match (self.form.terms.is_empty(), self.form.constant) {
-            (true, c) => write!(f, "{c}"),
-            (false, 0) => Ok(()),
-            (false, c) if c < 0 => write!(f, " - {}", c.unsigned_abs()),
-            (false, c) => write!(f, " + {c}"),
+    fn display(&self, name: &dyn Fn(Var) -> String) -> String {
+        let inner = |e: &Affine| match &e.terms[..] {
+            [(1, t)] if e.constant == 0 => t.display(name),
+            _ => format!("({})", e.display(name)),
+        };
+        match self {
+            Term::Var(v) => name(*v),
+            Term::FloorDiv(e, k) => format!("({} floordiv {k})", inner(e)),
+            Term::Mod(e, k) => format!("({} mod {k})", inner(e)),
         }
     }
 }
@@ -320,12 +317,11 @@ mod tests {
 
     #[test]
     fn prints() {
-        let names: PrimaryMap<Var, String> = ["h", "r"].map(String::from).into_iter().collect();
-        assert_eq!((var(0) + var(1) - 1).display(&names).to_string(), "%h + %r - 1");
-        assert_eq!(
-            (var(0) * -2 + (var(1) + 1).floordiv(4)).display(&names).to_string(),
-            "-2*%h + ((%r + 1) floordiv 4)"
-        );
-        assert_eq!(Affine::constant(-3).display(&names).to_string(), "-3");
+        let show = |a: Affine| a.display(&|v| ["%h", "%r"][v.index()].to_string());
+        assert_eq!(show(var(0) + var(1) - 1), "%h + %r - 1");
+        assert_eq!(show(var(0) * -2 + (var(1) + 1).floordiv(4)), "- 2*%h + ((%r + 1) floordiv 4)");
+        assert_eq!(show(var(0) * -1 + 33), "33 - %h");
+        assert_eq!(show(var(0).modulo(8)), "(%h mod 8)");
+        assert_eq!(show(Affine::constant(-3)), "-3");
     }
 }

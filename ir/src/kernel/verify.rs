@@ -152,7 +152,7 @@ impl Prover<'_> {
         const LARGEST: i64 = 1 << 60;
         let r = self.ranges.range(e);
         if r.lo < -LARGEST || r.hi > LARGEST {
-            self.error("E0606", format!("{what}, {}, may overflow", e.display(&self.k.vars)));
+            self.error("E0606", format!("{what}, {}, may overflow", show(self.k, e)));
         }
     }
 
@@ -211,7 +211,7 @@ impl Prover<'_> {
                 i64::MIN | i64::MAX => "cannot be bounded".into(),
                 n => format!("reaches {n}"),
             };
-            let form = e.display(&self.k.vars);
+            let form = show(self.k, e);
             let vector = if width > 1 { format!(" ({width} lanes)") } else { String::new() };
             let name = &decl.name;
             self.error(
@@ -224,9 +224,13 @@ impl Prover<'_> {
     }
 }
 
+fn show(k: &Kernel, e: &Affine) -> String {
+    e.display(&|v| format!("%{}", k.vars[v]))
+}
+
 /// `%x[%h + 1, 8*%c] (8 lanes)`, for messages.
 fn element(k: &Kernel, name: &str, at: &[Affine], lanes: u32) -> String {
-    let at: Vec<String> = at.iter().map(|a| a.display(&k.vars).to_string()).collect();
+    let at: Vec<String> = at.iter().map(|a| show(k, a)).collect();
     let lanes = if lanes > 1 { format!(" ({lanes} lanes)") } else { String::new() };
     format!("%{name}[{}]{lanes}", at.join(", "))
 }

@@ -95,7 +95,8 @@ impl<'a> Parser<'a> {
     }
 
     fn report(&mut self, code: &'static str, message: impl Into<String>, span: Range<usize>) -> Skip {
-        self.problem(Diagnostic::error(code, message).at(Place::Text(span), ""))
+        let d = Diagnostic::error(code, message).at(Place::Text(span), "");
+        self.problem(d.help("docs/ir.md has the grammar with examples"))
     }
 
     fn problem(&mut self, d: Diagnostic) -> Skip {

@@ -80,7 +80,9 @@ fn plan(r: &Request) -> Option<Plan> {
         return None;
     }
     let ic_block = if ic % block == 0 { block } else { 1 };
-    let tile = tiling::pick_tile(r.target, oc / block)?;
+    // Without fused multiply-adds products need registers too, and the stem's long rows of taps need all there are.
+    let narrow = r.target.tiles.iter().copied().find(|t| t.blocks == 1 && ic_block == 1 && !r.target.has_fma);
+    let tile = narrow.or_else(|| tiling::pick_tile(r.target, oc / block))?;
     let flat = ic_block != 1 && kh * kw == 1 && conv.stride == [1, 1] && conv.pad == [0; 4];
     let (rows, columns) = if flat { tiling::flatten(h, w, i64::from(tile.pixels)) } else { (p, q) };
 
@@ -239,8 +241,7 @@ impl<'a> Emitter<'a> {
         let zero = || Affine::constant(0);
         let mut sums = sums.to_vec();
         // Opaque for the compile time alone: LLVM's loop strength reduction weighs every address against every other.
-        let weights =
-            k.view(self.operands[1], &[at.panel.clone(), c.clone(), r.clone(), zero(), zero(), zero()], true);
+        let weights = k.view(self.operands[1], &[at.panel.clone(), c.clone(), r.clone(), zero(), zero(), zero()], true);
         for s in 0..geometry.taps {
             let live: Vec<i64> = (0..run.pixels).filter(|&p| !run.skip.contains(&(p, s))).collect();
             if live.is_empty() {

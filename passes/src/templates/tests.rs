@@ -80,10 +80,8 @@ impl Case {
             attrs: &attrs,
             epilogue: &self.epilogue,
         };
-        let data: Vec<Vec<f64>> = (0..)
-            .zip(&plain.operands)
-            .map(|(i, t)| integers(t.dims.iter().product::<i64>() as usize, i + 1))
-            .collect();
+        let data: Vec<Vec<f64>> =
+            (0..).zip(&plain.operands).map(|(i, t)| integers(t.dims.iter().product::<i64>() as usize, i + 1)).collect();
         let bytes = |data: &[Vec<f64>]| -> Vec<Vec<u8>> { data.iter().map(|d| encode(DType::F32, d)).collect() };
         let inputs = bytes(&data);
         let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();

@@ -78,7 +78,7 @@ impl Write for Complaint {
 /// A panic is a bug of ours: says where.
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo) -> ! {
-    let _ = write!(Complaint, "internal error, please report it: {info}\n");
+    let _ = writeln!(Complaint, "internal error, please report it: {info}");
     start::exit(70)
 }
 

@@ -8,8 +8,8 @@
 //! - *Relaxation* of a division: k·⌊e/k⌋ ≤ e, and ≥ e − k + 1. It keeps what e has in common with the other terms.
 //! - *Interval*: a division or modulo is bounded alone. It keeps what rounding down gains.
 //!
-//! That a loop has been entered is a fact too: for each pair of bounds, lo < hi. Solved for its innermost
-//! variable, it is one more bound of that variable inside the loop. That is how loops of one trip guard.
+//! That a loop has been entered is a fact too: for each pair of bounds, lo < hi. Solved for the term with its
+//! innermost variable, it is one more bound of that term inside the loop. That is how loops of one trip guard.
 
 use crate::entity::Var;
 use crate::kernel::{Affine, For, Kernel, Term};
@@ -33,16 +33,18 @@ struct Bounds {
     hi: Vec<Affine>,
 }
 
-/// A bound of a variable that holds inside a loop further in.
+/// A bound of a variable or of a division that holds inside a loop.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Fact {
-    var: Var,
+    term: Term,
     is_upper: bool,
     bound: Affine,
 }
 
 pub struct Ranges {
     bounds: SecondaryMap<Var, Bounds>,
+    /// What facts say about divisions: lower and upper bounds.
+    divisions: HashMap<Term, [Vec<Affine>; 2]>,
     /// Facts of the open loops, and where those of each begin.
     facts: Vec<Fact>,
     opened: Vec<usize>,
@@ -62,7 +64,14 @@ impl Ranges {
     pub fn new(k: &Kernel) -> Ranges {
         let mut bounds: SecondaryMap<Var, Bounds> = SecondaryMap::new();
         bounds[k.task_var] = Bounds { depth: 0, lo: vec![0.into()], hi: vec![(k.tasks - 1).into()] };
-        Ranges { bounds, facts: Vec::new(), opened: Vec::new(), known: vec![HashMap::new()], fuel: 0 }
+        Ranges {
+            bounds,
+            divisions: HashMap::new(),
+            facts: Vec::new(),
+            opened: Vec::new(),
+            known: vec![HashMap::new()],
+            fuel: 0,
+        }
     }
 
     /// Smallest and largest value found for `e`.
@@ -124,8 +133,8 @@ impl Ranges {
         if self.facts.len() > before {
             self.known.pop();
         }
-        for fact in self.facts.drain(before..).rev() {
-            self.bounds[fact.var].side(fact.is_upper).pop();
+        for fact in self.facts.split_off(before) {
+            self.side(&fact.term, fact.is_upper).pop();
         }
     }
 
@@ -141,11 +150,11 @@ impl Ranges {
         }
         self.known.push(HashMap::new());
         for fact in facts {
-            self.bounds[fact.var].side(fact.is_upper).push(fact.bound.clone());
+            self.side(&fact.term, fact.is_upper).push(fact.bound.clone());
         }
         let out = f(self);
         for fact in facts.iter().rev() {
-            self.bounds[fact.var].side(fact.is_upper).pop();
+            self.side(&fact.term, fact.is_upper).pop();
         }
         self.known.pop();
         out
@@ -156,22 +165,32 @@ impl Ranges {
         (&self.bounds[v].lo, &self.bounds[v].hi)
     }
 
-    /// Learns from e ≥ 0: a bound of the innermost variable of `e`, if it is linear in it.
+    /// Learns from e ≥ 0: a bound of the one term of `e` that has its innermost variable.
     fn learn(&mut self, e: &Affine) {
         let Some(v) = self.innermost(e) else { return };
-        let Some(c) = linear_in(e, v) else { return };
-        let rest = e - Affine::var(v) * c;
-        // c·v ≥ −rest, or |c|·v ≤ rest
-        let is_upper = c < 0;
-        let bound = if is_upper { rest.floordiv(-c) } else { (rest * -1 + (c - 1)).floordiv(c) };
-        let old = self.bounds[v].side(is_upper);
+        let mut terms = e.terms().iter().filter(|(_, t)| t.contains(v));
+        let (Some((c, term)), None) = (terms.next(), terms.next()) else { return };
+        let rest = e - Affine::from(term.clone()) * *c;
+        // c·term ≥ −rest, or |c|·term ≤ rest
+        let is_upper = *c < 0;
+        let bound = if is_upper { rest.floordiv(-c) } else { (rest * -1 + (c - 1)).floordiv(*c) };
+        let old = self.side(term, is_upper);
         let useless = old.iter().any(|b| match (&bound - b).as_constant() {
             Some(d) => (d >= 0) == is_upper || d == 0,
             None => false,
         });
         if !useless {
             old.push(bound.clone());
-            self.facts.push(Fact { var: v, is_upper, bound });
+            self.facts.push(Fact { term: term.clone(), is_upper, bound });
+        }
+    }
+
+    /// The upper or the lower bounds of a term.
+    fn side(&mut self, t: &Term, is_upper: bool) -> &mut Vec<Affine> {
+        match t {
+            Term::Var(v) if is_upper => &mut self.bounds[*v].hi,
+            Term::Var(v) => &mut self.bounds[*v].lo,
+            t => &mut self.divisions.entry(t.clone()).or_default()[usize::from(is_upper)],
         }
     }
 
@@ -226,10 +245,15 @@ impl Ranges {
             let rest = e - Affine::from(t.clone()) * *c;
             best = best.min(self.alone(&rest, *c, t));
             best = best.min(self.relaxed(&rest, *c, t));
+            for b in self.divisions.get(t).map_or(Vec::new(), |sides| sides[usize::from(*c > 0)].clone()) {
+                if b.magnitude().saturating_mul(c.unsigned_abs()) <= LARGEST {
+                    best = best.min(self.above(&(&rest + b * *c)));
+                }
+            }
         }
         let direction = direction(e, v);
         if direction != 0 {
-            let bounds = self.bounds[v].side(direction > 0).clone();
+            let bounds = self.side(&Term::Var(v), direction > 0).clone();
             for b in bounds {
                 if e.magnitude().saturating_mul(b.magnitude().saturating_add(1)) <= LARGEST {
                     best = best.min(self.above(&e.substitute(v, &b)));
@@ -306,12 +330,6 @@ impl Ranges {
             i64::MAX => i64::MAX,
             x => x.div_euclid(*k),
         }
-    }
-}
-
-impl Bounds {
-    fn side(&mut self, is_upper: bool) -> &mut Vec<Affine> {
-        if is_upper { &mut self.hi } else { &mut self.lo }
     }
 }
 

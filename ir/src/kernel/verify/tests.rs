@@ -6,6 +6,7 @@ use crate::interp::kernel::{Options, run_with};
 use crate::kernel::build::{max_of, min_of};
 use crate::kernel::{Affine, Expr, Kernel, KernelBuilder, Role, Stmt};
 
+mod bodies;
 mod random;
 
 /// What the interpreter says on inputs of zeros: the code of a fault, if any.
@@ -144,11 +145,7 @@ fn tasks_are_told_apart_through_divisions() {
     let t = k.tasks(24);
     let one = k.constant(F32, 2, 1.0);
     k.store(y, &[t.floordiv(2), 0.into()], one);
-    refused(
-        &k.finish(),
-        "tasks may overlap: the store to %y[((%t) floordiv 2), 0] (2 lanes) does not tell %t",
-        "E0693",
-    );
+    refused(&k.finish(), "tasks may overlap: the store to %y[(%t floordiv 2), 0] (2 lanes) does not tell %t", "E0693");
 }
 
 #[test]
@@ -201,7 +198,7 @@ fn stores_of_different_statements_are_compared() {
         let y = k.param("y", F32, &[20], Role::Out);
         let t = k.tasks(8);
         let one = k.constant(F32, 1, 1.0);
-        k.store(y, &[t.clone()], one);
+        k.store(y, std::slice::from_ref(&t), one);
         k.store(y, &[&t * last + second], one);
         k.finish()
     };
@@ -234,8 +231,8 @@ fn guards_of_one_trip_are_used() {
         let y = k.param("y", F32, &[8], Role::Out);
         let t = k.tasks(8);
         k.for_(0, min_of([1.into(), &t * -1 + limit]), |k, _| {
-            let v = k.load(x, &[t.clone()]);
-            k.store(y, &[t.clone()], v);
+            let v = k.load(x, std::slice::from_ref(&t));
+            k.store(y, std::slice::from_ref(&t), v);
         });
         k.finish()
     };

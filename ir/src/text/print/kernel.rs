@@ -3,7 +3,7 @@
 
 use crate::Kernel;
 use crate::entity::{Buf, Reg, Var};
-use crate::kernel::{Affine, BufDecl, Expr, Role, Stmt, Term, Ty};
+use crate::kernel::{Affine, BufDecl, Expr, Role, Stmt, Ty};
 use std::collections::HashMap;
 use std::fmt::Write;
 
@@ -131,41 +131,7 @@ impl Printer<'_> {
     }
 
     fn affine(&self, a: &Affine) -> String {
-        // `1 - %t` reads better than `- %t + 1`.
-        let leads = a.offset() > 0 && a.terms().first().is_some_and(|(c, _)| *c < 0);
-        let mut out = if leads { a.offset().to_string() } else { String::new() };
-        for (c, t) in a.terms() {
-            let sign = match (out.is_empty(), *c < 0) {
-                (true, false) => "",
-                (true, true) => "- ",
-                (false, false) => " + ",
-                (false, true) => " - ",
-            };
-            out += sign;
-            if c.unsigned_abs() != 1 {
-                let _ = write!(out, "{}*", c.unsigned_abs());
-            }
-            out += &self.term(t);
-        }
-        match (out.is_empty(), a.offset()) {
-            (true, c) => format!("{c}"),
-            _ if leads => out,
-            (false, 0) => out,
-            (false, c) if c < 0 => format!("{out} - {}", c.unsigned_abs()),
-            (false, c) => format!("{out} + {c}"),
-        }
-    }
-
-    fn term(&self, t: &Term) -> String {
-        let inner = |e: &Affine| {
-            let text = self.affine(e);
-            if e.terms().len() == 1 && e.offset() == 0 && e.terms()[0].0 == 1 { text } else { format!("({text})") }
-        };
-        match t {
-            Term::Var(v) => format!("%{}", self.vars.get(v).cloned().unwrap_or_else(|| format!("undefined.{v}"))),
-            Term::FloorDiv(e, k) => format!("({} floordiv {k})", inner(e)),
-            Term::Mod(e, k) => format!("({} mod {k})", inner(e)),
-        }
+        a.display(&|v| format!("%{}", self.vars.get(&v).cloned().unwrap_or_else(|| format!("undefined.{v}"))))
     }
 
     fn expr(&self, e: &Expr) -> String {
