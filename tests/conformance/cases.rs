@@ -1,0 +1,158 @@
+//! The list of cases. Prime sizes show what round ones hide; 8, 16 and 32 channels can be blocked.
+
+use super::case::{Case, case};
+
+/// All cases, op by op.
+pub fn all() -> Vec<Case> {
+    [conv2d(), dense(), pools(), maps(), moves(), folds()].into_iter().flatten().collect()
+}
+
+fn conv2d() -> Vec<Case> {
+    let c = |x: &str, attrs: &str, epilogue: &str| case("conv2d", x, attrs, epilogue);
+    vec![
+        // plain: odd channels, kernels and sizes
+        c("1,3,7,5 5,3,3,3", "pad=1,1,1,1", ""),
+        c("3,5,7,13 7,5,3,5", "pad=1,2,1,2", "bias relu"),
+        c("1,3,13,13 16,3,7,7", "stride=2x2 pad=3,3,3,3", "bias relu"),
+        c("1,3,13,17 32,3,7,7", "stride=2x2 pad=3,3,3,3", "bias"),
+        c("1,1,1,1 1,1,1,1", "", ""),
+        c("3,13,5,7 5,13,1,1", "", "scale_shift add clamp"),
+        // blocked
+        c("1,16,7,5 16,16,3,3", "pad=1,1,1,1", "bias add relu"),
+        c("3,8,5,7 24,8,3,3", "pad=1,1,1,1", "bias relu"),
+        c("1,16,13,7 32,16,3,3", "stride=2x2 pad=1,1,1,1", "bias relu"),
+        c("1,16,14,14 16,16,3,3", "stride=2x2 pad=0,0,1,1", "bias"),
+        c("1,32,7,7 64,32,1,1", "", "bias add relu"),
+        c("3,32,7,13 16,32,1,1", "stride=2x2", "bias"),
+        c("1,16,5,5 48,16,1,1", "", "add"),
+        c("1,16,7,7 16,16,5,3", "pad=2,1,2,1", "scale_shift clamp"),
+        // one to three rows or columns; a window as large as the image; pads beyond the filter
+        c("1,16,1,13 16,16,3,3", "pad=1,1,1,1", ""),
+        c("1,16,2,3 16,16,3,3", "pad=1,1,1,1", "relu"),
+        c("1,8,5,7 8,8,5,7", "", "bias"),
+        c("1,8,3,3 8,8,2,2", "pad=3,2,1,3", ""),
+        // asymmetric pads, strides that differ, dilation, groups
+        c("1,8,7,13 16,8,3,3", "stride=1x2 pad=0,2,1,0", "bias"),
+        c("1,16,13,7 16,16,3,3", "pad=2,2,2,2 dilation=2x2", "bias relu"),
+        c("1,5,13,13 5,5,3,2", "stride=3x2 pad=1,0,2,1 dilation=3x4", ""),
+        c("3,16,7,7 16,1,3,3", "groups=16 pad=1,1,1,1", "bias relu"),
+        c("1,32,7,5 32,8,3,3", "groups=4 pad=1,1,1,1", "bias relu"),
+        c("1,6,5,5 9,2,3,3", "groups=3 stride=2x2 pad=1,1,1,1", "scale_shift"),
+        // epilogues in orders that fusion does not make, but the IR allows
+        c("1,16,5,5 16,16,3,3", "pad=1,1,1,1", "relu add bias"),
+        c("1,16,5,5 16,16,1,1", "", "bias scale_shift add add relu clamp"),
+    ]
+}
+
+fn dense() -> Vec<Case> {
+    let d = |x: &str, epilogue: &str| case("dense", x, "", epilogue);
+    vec![
+        d("1,64 10,64", "bias"),
+        d("3,512 7,512", ""),
+        d("1,13 1000,13", "bias relu"),
+        d("5,7 13,7", "scale_shift clamp"),
+        d("8,64 64,64", "bias add relu"),
+        d("1,1 1,1", ""),
+        d("3,128 100,128", "bias"),
+    ]
+}
+
+fn pools() -> Vec<Case> {
+    let mut out = Vec::new();
+    for op in ["avg_pool", "global_avg_pool", "max_pool"] {
+        if op == "global_avg_pool" {
+            out.extend(["1,16,7,7", "3,5,13,1", "1,32,4,4", "2,8,1,1", "1,64,8,8"].map(|x| case(op, x, "", "")));
+            continue;
+        }
+        let p = |x: &str, attrs: &str| case(op, x, attrs, "");
+        out.extend([
+            p("1,16,13,13", "kernel=3x3 stride=2x2 pad=1,1,1,1"),
+            p("3,8,7,5", "kernel=2x2 stride=2x2"),
+            p("1,5,7,13", "kernel=3x3 stride=2x2 pad=0,0,1,1"),
+            p("1,16,7,7", "kernel=7x7"),
+            p("1,16,6,6", "kernel=3x3 stride=2x2 ceil_mode=true"),
+            p("1,8,5,5", "kernel=2x2 stride=3x3 pad=1,1,1,1 ceil_mode=true"),
+            p("3,7,13,5", "kernel=3x2 stride=2x3 pad=1,1,2,0 ceil_mode=true"),
+            p("1,16,1,1", "kernel=1x1"),
+            p("1,3,5,7", "kernel=1x3 stride=2x1 pad=0,2,0,1"),
+        ]);
+        if op == "avg_pool" {
+            out.extend([
+                p("1,16,7,7", "kernel=3x3 stride=2x2 pad=1,1,1,1 count_include_pad=true"),
+                p("1,8,6,6", "kernel=3x3 stride=2x2 pad=1,1,0,1 ceil_mode=true count_include_pad=true"),
+                p("3,5,5,7", "kernel=2x2 stride=2x2 ceil_mode=true count_include_pad=true"),
+            ]);
+        }
+    }
+    out
+}
+
+fn maps() -> Vec<Case> {
+    vec![
+        case("add", "1,16,5,7 1,16,5,7", "", ""),
+        case("add", "3,5,7 3,5,7 3,5,7 3,5,7", "", ""),
+        case("add", "13 13", "", ""),
+        case("batch_norm", "1,16,5,7 16 16 16 16", "", ""),
+        case("batch_norm", "3,7,5,1 7 7 7 7", "eps=0.001", ""),
+        case("batch_norm", "5,13 13 13 13 13", "eps=1.001e-5", ""),
+        case("cast", "3,5,7", "to=i32", ""),
+        case("cast", "1,16,3,3", "to=u8", ""),
+        case("cast", "u8:13,5", "to=f32", ""),
+        case("cast", "i32:7", "to=f64", ""),
+        case("cast", "1,8,3,5", "to=f64", ""),
+        case("clamp", "1,16,5,7", "lo=0 hi=6", ""),
+        case("clamp", "13,5", "lo=-0.25 hi=0.5", ""),
+        case("normalize_u8", "u8:1,5,7,3", "mean=[0.485,0.456,0.406] std=[0.229,0.224,0.225]", ""),
+        case("normalize_u8", "u8:3,13,5,3", "mean=[103.939,116.779,123.68] std=[1,1,1] scale=1 order=bgr", ""),
+        case("normalize_u8", "u8:1,7,1,1", "mean=[0] std=[0.5]", ""),
+        case("relu", "1,16,5,7", "", ""),
+        case("relu", "3,5,7,13", "", ""),
+        case("relu", "7", "", ""),
+        case("scale_shift", "1,16,5,7 16 16", "", ""),
+        case("scale_shift", "3,5 5 5", "", ""),
+        case("softmax", "1,10", "", ""),
+        case("softmax", "3,1000", "", ""),
+        case("softmax", "13", "", ""),
+        case("softmax", "2,3,5", "", ""),
+        case("softmax", "5,1", "", ""),
+    ]
+}
+
+fn moves() -> Vec<Case> {
+    vec![
+        case("flatten", "3,5,7,2", "", ""),
+        case("flatten", "1,16,1,1", "", ""),
+        case("flatten", "13", "", ""),
+        case("pad2d", "1,16,5,7", "pad=1,1,1,1", ""),
+        case("pad2d", "3,5,3,1", "pad=0,3,2,0 value=-1.5", ""),
+        case("pad_channels", "1,16,5,7", "before=8 after=8", ""),
+        case("pad_channels", "3,5,7,2", "before=3", ""),
+        case("pad_channels", "1,32,3,3", "before=16 after=16", ""),
+        case("reorder", "1,16,5,7", "to=nChw8c", ""),
+        case("reorder", "3,32,5,1", "to=nChw16c", ""),
+        case("reorder", "1,16,7,5", "to=plain", ""),
+        case("reorder", "16,8,3,3", "to=OIhw8i16o", ""),
+        case("reorder", "32,3,7,7", "to=OIhw1i16o", ""),
+        case("reorder", "13,7", "to=Oi8o", ""),
+        case("reorder", "32,5", "to=Oi16o", ""),
+        case("reorder", "13,5", "to=plain", ""),
+        case("reshape", "3,5,7,2", "shape=[3,70]", ""),
+        case("reshape", "6,10", "shape=[4,3,5]", ""),
+        case("reshape", "1,16,1,1", "shape=[1,16]", ""),
+        case("reshape", "2,3,5,7", "shape=[7,5,1,3,2]", ""),
+        case("subsample", "1,16,13,7", "step=2x2", ""),
+        case("subsample", "3,5,7,5", "step=3x1", ""),
+        case("subsample", "1,8,3,3", "step=5x5", ""),
+    ]
+}
+
+fn folds() -> Vec<Case> {
+    vec![
+        case("bn_scale", "13 13", "", ""),
+        case("bn_shift", "13 13 13 13", "eps=0.001", ""),
+        case("fold_bn_bias", "16 16 16 16", "", ""),
+        case("fold_bn_bias", "7 7 7 7 7", "eps=9.99999974e-6", ""),
+        case("fold_bn_weight", "16,8,3,3 16 16", "", ""),
+        case("fold_bn_weight", "13,5 13 13", "eps=0.001", ""),
+    ]
+}
