@@ -190,7 +190,9 @@ fn shape(p: &Program) -> Result<[u32; 4], Diagnostics> {
             .into()
     };
     let ends = |input: bool| {
-        p.slots.values().filter(move |s| matches!((s.space, input), (Space::Input(_), true) | (Space::Output(_), false)))
+        p.slots
+            .values()
+            .filter(move |s| matches!((s.space, input), (Space::Input(_), true) | (Space::Output(_), false)))
     };
     let (Some(x), Some(y)) = (ends(true).next(), ends(false).next()) else {
         return Err(unsupported("this graph lacks one"));

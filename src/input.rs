@@ -17,7 +17,9 @@ pub fn read(spec: &str, model: &Model, dims: [u64; 3]) -> Result<Vec<f32>, Failu
     }
     if let Some(seed) = spec.strip_prefix("random").filter(|s| s.is_empty() || s.starts_with(':')) {
         let seed = seed.strip_prefix(':').unwrap_or("0");
-        let seed = seed.parse().map_err(|_| Diagnostic::error("E0811", format!("'{seed}' is no seed: a number is")))?;
+        let seed = seed
+            .parse()
+            .map_err(|_| Diagnostic::error("E0811", format!("'{seed}' is no seed")).help("give a number: random:7"))?;
         return Ok(random(seed, elements));
     }
     let path = Path::new(spec);
@@ -25,10 +27,13 @@ pub fn read(spec: &str, model: &Model, dims: [u64; 3]) -> Result<Vec<f32>, Failu
         let array = import::npy::read(path)?;
         if array.data.len() != elements {
             let text = format!("the array has {} elements, the model takes {elements}", array.data.len());
-            return Err(Failure::from(Diagnostic::error("E0811", text).help("give one image in the model's layout")).in_file(path));
+            return Err(Failure::from(Diagnostic::error("E0811", text).help("give one image in the model's layout"))
+                .in_file(path));
         }
         return Ok(array.data.into_iter().map(|v| v as f32).collect());
     }
+    // Whether pictures can be taken at all comes before the picture.
+    with_recipe(model, dims, |_| ())?;
     let bytes = import::read_file(path, MAX_FILE_BYTES)?;
     let picture = |e: Error| Failure::from(diagnostic(e)).in_file(path);
     let decoded = image::decode(&bytes).map_err(picture)?;
@@ -53,11 +58,15 @@ fn with_recipe(model: &Model, dims: [u64; 3], f: impl FnOnce(&Recipe)) -> Result
         return Err(unsupported("the model does not say how a picture becomes its input").help(help));
     };
     let [3, height, width] = dims else {
-        return Err(unsupported("pictures have three channels, this model's input has others").help("give a .npy input"));
+        return Err(
+            unsupported("pictures have three channels, this model's input has others").help("give a .npy input")
+        );
     };
-    let mean_tensor = p.mean_tensor.as_deref().and_then(|t| model.store.get(t)).map(|t| {
-        ir::interp::elements::decode(t.dtype, &t.bytes).into_iter().map(|v| v as f32).collect::<Vec<_>>()
-    });
+    let mean_tensor = p
+        .mean_tensor
+        .as_deref()
+        .and_then(|t| model.store.get(t))
+        .map(|t| ir::interp::elements::decode(t.dtype, &t.bytes).into_iter().map(|v| v as f32).collect::<Vec<_>>());
     let three = |v: &[f32], rest: f32| std::array::from_fn(|i| v.get(i).copied().unwrap_or(rest));
     f(&Recipe {
         resize: p.resize.map(|s| s as usize),

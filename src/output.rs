@@ -120,9 +120,14 @@ pub fn print(text: &str) {
         if e.kind() == io::ErrorKind::BrokenPipe {
             std::process::exit(141);
         }
-        eprintln!("error[E0803]: cannot write to standard output: {e}");
+        say(&format!("error[E0803]: cannot write to standard output: {}\n", reason(&e)));
         std::process::exit(5);
     }
+}
+
+/// Writes to standard error, if anybody listens.
+pub fn say(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Removes temporary files on SIGINT and SIGTERM, then exits with 130 or 143.
@@ -152,7 +157,8 @@ fn failure(path: &Path, written: u64, e: &io::Error) -> Failure {
     if e.kind() == io::ErrorKind::BrokenPipe {
         std::process::exit(141);
     }
-    let d = Diagnostic::error("E0803", format!("cannot write '{}': {}", path.display(), reason(e))).class(Class::Output);
+    let d =
+        Diagnostic::error("E0803", format!("cannot write '{}': {}", path.display(), reason(e))).class(Class::Output);
     let d = match e.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             d.note(format!("{written} bytes were written")).help("free space or choose another place with -o")

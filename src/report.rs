@@ -45,8 +45,7 @@ pub fn layers(g: &Graph, batch: u64) -> Vec<Layer> {
     let layer = |&n: &Node| {
         let node = &g.nodes[n];
         let (operands, results) = (g.operand_types(n), g.result_types(n));
-        let ctx =
-            OpCtx { operands: &operands, attrs: &node.attrs, epilogue: &node.epilogue, results: &results, batch };
+        let ctx = OpCtx { operands: &operands, attrs: &node.attrs, epilogue: &node.epilogue, results: &results, batch };
         let cost = (node.op.cost)(&ctx);
         let trained = |v: &&_| matches!(g.values[**v].def, Def::Param { state: false, .. });
         let params = node.operands.iter().filter(trained).map(|&v| g.ty(v).elements(1)).sum();
@@ -137,7 +136,7 @@ pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, d) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(d);

@@ -84,7 +84,8 @@ pub fn load_graph(path: &Path) -> Result<(Graph, Sources, Diagnostics), Failure>
 impl Model {
     /// Compares the weights file with the hash in the text, if that has one.
     pub fn check_hash(&self) -> Result<(), Failure> {
-        let (Some(mapped), Some(WeightsRef { sha256: Some(expected), file })) = (&self.weights, &self.graph.info.weights)
+        let (Some(mapped), Some(WeightsRef { sha256: Some(expected), file })) =
+            (&self.weights, &self.graph.info.weights)
         else {
             return Ok(());
         };
@@ -104,7 +105,10 @@ impl Model {
 fn weights_path(model: &Path, file: &str) -> Result<PathBuf, Diagnostic> {
     let refuse = |text: String, help: &str| Diagnostic::error("E0806", text).help(help.to_string());
     let missing = |p: &Path, e: &io::Error| {
-        refuse(format!("cannot read the weights '{}': {}", p.display(), output::reason(e)), "put the file beside the .rir")
+        refuse(
+            format!("cannot read the weights '{}': {}", p.display(), output::reason(e)),
+            "put the file beside the .rir",
+        )
     };
     if Path::new(file).is_absolute() {
         return Err(refuse(format!("the weights path '{file}' is absolute"), "name a file beside the .rir"));
@@ -114,7 +118,10 @@ fn weights_path(model: &Path, file: &str) -> Result<PathBuf, Diagnostic> {
     let root = dir.canonicalize().map_err(|e| missing(dir, &e))?;
     let resolved = joined.canonicalize().map_err(|e| missing(&joined, &e))?;
     if !resolved.starts_with(&root) {
-        return Err(refuse(format!("the weights path '{file}' leaves the model's directory"), "put the file beside the .rir"));
+        return Err(refuse(
+            format!("the weights path '{file}' leaves the model's directory"),
+            "put the file beside the .rir",
+        ));
     }
     Ok(joined)
 }
@@ -252,8 +259,6 @@ impl Write for Hashing {
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
-
-/// Parses and verifies the one graph of a text.
 
 /// The one graph of a model's text, parsed and verified, with warnings.
 fn parse(text: &str) -> Result<(Graph, Diagnostics), Diagnostics> {

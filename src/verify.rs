@@ -264,10 +264,8 @@ impl Check<'_> {
             let len = ctx.results[0].dims.iter().product::<i64>() as usize;
             return Ok(vec![gamma; len]);
         }
-        let magnitudes: Vec<Vec<u8>> = operands
-            .iter()
-            .map(|x| encode(DType::F64, &x.iter().map(|v| v.abs()).collect::<Vec<_>>()))
-            .collect();
+        let magnitudes: Vec<Vec<u8>> =
+            operands.iter().map(|x| encode(DType::F64, &x.iter().map(|v| v.abs()).collect::<Vec<_>>())).collect();
         let magnitudes: Vec<&[u8]> = magnitudes.iter().map(Vec::as_slice).collect();
         let sums = self.jit.run_once(&(data.op.body)(&ctx), &magnitudes)?;
         Ok(decode(DType::F64, &sums[0]).into_iter().map(|s| s * gamma).collect())
@@ -292,7 +290,7 @@ fn parameter(g: &Graph, store: &dyn TensorStore, v: Value) -> Result<Vec<f64>, D
     };
     let data = store
         .get(tensor)
-        .ok_or_else(|| Diagnostic::error("E0312", format!("the weights have no tensor '{tensor}'")))?;
+        .ok_or_else(|| Diagnostic::error("E0809", format!("the weights have no tensor '{tensor}'")))?;
     Ok(decode(data.dtype, &data.bytes))
 }
 

@@ -44,7 +44,7 @@ fn program(name: &str) -> Program {
     let w = k.param("w", DType::F32, &[c], Role::In);
     let y = k.param("y", DType::F32, &[c, n], Role::Out);
     let t = k.tasks(c);
-    let weight = k.load(w, &[t.clone()]);
+    let weight = k.load(w, std::slice::from_ref(&t));
     k.for_(0, n, |k, i| {
         let v = k.load(x, &[t.clone(), i.clone()]);
         let v = k.mul(v, weight);

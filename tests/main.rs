@@ -3,10 +3,17 @@
 //! A module has `pub fn tests() -> Vec<Trial>`; [`test`] makes one trial, [`skip`] one that says why it did not run.
 
 mod arrows;
+mod command;
+mod conformance;
 mod coverage;
+mod docs;
+mod e2e;
 mod filetest;
+mod hostile;
 mod library;
+mod oracle;
 mod pass_file;
+mod pth_file;
 mod rules;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -17,8 +24,12 @@ fn main() -> ExitCode {
     let args = Arguments::from_args();
     let mut trials = filetest::tests();
     trials.extend(arrows::tests());
+    trials.extend(conformance::tests());
     trials.extend(coverage::tests());
+    trials.extend(docs::tests());
+    trials.extend(e2e::tests());
     trials.extend(library::tests());
+    trials.extend(hostile::tests());
     trials.extend(rules::tests());
     libtest_mimic::run(&args, trials).exit_code()
 }

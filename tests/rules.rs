@@ -89,7 +89,9 @@ pub fn tests() -> Vec<Trial> {
         }),
         broken_graph("there_is_an_output", "E0107", |g| g.outputs.clear()),
         broken_graph("batch_is_positive", "E0108", |g| g.batch = [0, 4]),
-        broken_program("arguments_fit", "E0501", |p| drop(p.calls[0].args.pop())),
+        broken_program("arguments_fit", "E0501", |p| {
+            p.calls[0].args.pop();
+        }),
         broken_program("inputs_are_not_written", "E0502", |p| p.calls[0].args.reverse()),
         broken_program("reads_follow_writes", "E0503", |p| p.calls.swap(0, 1)),
         broken_program("writes_do_not_alias", "E0504", |p| p.calls[1].args[1] = p.calls[1].args[0]),
@@ -108,7 +110,9 @@ pub fn tests() -> Vec<Trial> {
                 }
             }
         }),
-        broken_program("outputs_are_written", "E0507", |p| drop(p.calls.pop())),
+        broken_program("outputs_are_written", "E0507", |p| {
+            p.calls.pop();
+        }),
         broken_program("parameters_are_few", "E0508", |p| {
             let (arg, k) = (p.calls[0].args[0], &mut p.kernels[0]);
             for _ in 0..16 {

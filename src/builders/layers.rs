@@ -125,9 +125,7 @@ impl Layers {
         let inputs = self.channels(x);
         let weight = self.g.param(&format!("{tensor}.weight"), TensorType::f32(&[out, inputs]));
         let bias = self.g.param(&format!("{tensor}.bias"), TensorType::f32(&[out]));
-        self.g
-            .fused_op(name, "dense", &[x, weight, bias], &[], vec![Step::Bias(2)])
-            .map_err(|p| at_layer(p, name))
+        self.g.fused_op(name, "dense", &[x, weight, bias], &[], vec![Step::Bias(2)]).map_err(|p| at_layer(p, name))
     }
 }
 

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 /// Parse and verify a model and its weights
 #[derive(clap::Args)]
-#[command(after_help = "Exits with 1 if the model has errors, with 3 if it cannot be read.\n\nExample:\n  rescc check r20.rir")]
+#[command(
+    after_help = "Exits with 1 if the model has errors, with 3 if it cannot be read.\n\nExample:\n  rescc check r20.rir"
+)]
 pub struct Args {
     /// Model (.rir)
     model: PathBuf,

@@ -131,10 +131,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let backend = name.get()?;
     let evaluator = JitEvaluator(Jit::new()?);
     let after = args.pipeline.printer();
-    let options = Options {
-        passes: args.pipeline.options(after.as_deref()),
-        ..Options::new(name.legal(target), args.batch)
-    };
+    let options =
+        Options { passes: args.pipeline.options(after.as_deref()), ..Options::new(name.legal(target), args.batch) };
     let info = model.graph.info.clone();
     let params = report::totals(&model.graph, &report::layers(&model.graph, 1)).params;
     let graph_name = model.graph.name.clone();

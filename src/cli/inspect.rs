@@ -2,10 +2,14 @@
 
 use super::{Done, Env, Failure};
 use crate::output::{self, Mode};
+use crate::toolchain::{self, JitEvaluator};
 use crate::{report, store};
+use backends::cranelift::Jit;
 use clap::ValueEnum;
 use ir::Diagnostic;
 use ir::diag::Class;
+use passes::pipeline::PassOptions;
+use serde_json::json;
 use std::cmp::Reverse;
 use std::path::PathBuf;
 
@@ -27,6 +31,9 @@ pub struct Args {
     /// Write a drawing
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
+    /// Say what the passes leave alone at this node, and why
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["dot", "svg"])]
+    why: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -39,6 +46,9 @@ enum Sort {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    if let Some(node) = &args.why {
+        return why(args, node.trim_start_matches('%'));
+    }
     let (graph, sources, warnings) = store::load_graph(&args.model)?;
     let mut layers = report::layers(&graph, args.batch);
     let totals = report::totals(&graph, &layers);
@@ -61,4 +71,33 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     }
     let result = report::layers_json(&layers, &totals);
     Ok(Done { diagnostics: warnings, sources, ..Done::new(text, result) })
+}
+
+/// Runs the passes and prints what each of them refused at a node. Constants are not folded: that needs every weight
+/// and refuses nothing.
+fn why(args: &Args, node: &str) -> Result<Done, Failure> {
+    let model = store::load(&args.model)?;
+    if model.graph.value_named(node).and_then(|v| model.graph.def(v)).is_none() {
+        let g = &model.graph;
+        let d = Diagnostic::error("E0810", format!("the model computes no value '{node}'"));
+        let near = crate::render::nearest(node, g.order.iter().map(|&n| g.name(g.result(n))));
+        let d = d.help(near.map_or("`rescc inspect` lists them".into(), |n| format!("did you mean '{n}'?")));
+        return Err(Failure { diagnostics: d.into(), sources: model.sources });
+    }
+    let skip = ["fold-constants".to_string()];
+    let options = PassOptions { skip: &skip, ..PassOptions::default() };
+    let target = toolchain::target("native")?;
+    let evaluator = JitEvaluator(Jit::new()?);
+    let (graph, tensors) = (model.graph.clone(), model.store.clone());
+    let log = passes::pipeline::optimise(graph, tensors, &target, args.batch, &options, &evaluator)?.log;
+    let mut text = String::new();
+    for r in log.why(node) {
+        text += &format!("{}: {} ({})\n", r.pass, r.keep.why.trim(), r.keep.name);
+    }
+    if text.is_empty() {
+        text = format!("no pass refused anything at %{node}\n");
+    }
+    let refusals: Vec<_> =
+        log.why(node).map(|r| json!({ "pass": r.pass, "reason": r.keep.name, "why": r.keep.why.trim() })).collect();
+    Ok(Done::new(text, json!({ "node": node, "refused": refusals })))
 }

@@ -101,7 +101,7 @@ impl Env {
     /// One line of progress or explanation, to standard error.
     pub fn say(&self, line: impl AsRef<str>) {
         if !self.quiet && !self.json {
-            eprintln!("{}", line.as_ref());
+            output::say(&format!("{}\n", line.as_ref()));
         }
     }
 
@@ -212,7 +212,7 @@ fn report(verb: &str, result: Result<Done, Failure>, env: &Env) -> u8 {
     } else {
         output::print(&text);
         let said = if env.quiet && ok { String::new() } else { render::text(&diagnostics, &sources, env.color_err) };
-        eprint!("{said}");
+        output::say(&said);
     }
     exit
 }
@@ -272,4 +272,27 @@ impl Verb {
 fn unsupported(what: &str) -> Failure {
     let d = Diagnostic::error("E0804", format!("{what} is not supported by this version")).class(Class::Unsupported);
     d.help("`rescc --help` lists what is").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_internal_error_with_its_place() {
+        let hook = std::panic::take_hook();
+        let failure = caught(|| panic!("the sky fell")).expect_err("a panic");
+        std::panic::set_hook(hook);
+        assert_eq!(failure.exit_code(), 70);
+        let text = render::text(&failure.diagnostics, &failure.sources, false);
+        for part in ["error[E0800]", "the sky fell", "src/cli/mod.rs", "rescc 0.", "help: this is a bug"] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
 }

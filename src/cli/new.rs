@@ -11,8 +11,10 @@ use std::path::PathBuf;
 
 /// Build a network of the paper with He-initialised weights
 #[derive(clap::Args)]
-#[command(after_help = "Networks: resnet18, 34, 50, 101, 152 · plain18, 34 · vgg16, 19 · cifar-resnetN and cifar-plainN, \
-                  N = 6n+2\n\nExample:\n  rescc new cifar-resnet20 -o r20.rir")]
+#[command(
+    after_help = "Networks: resnet18, 34, 50, 101, 152 · plain18, 34 · vgg16, 19 · cifar-resnetN and cifar-plainN, \
+                  N = 6n+2\n\nExample:\n  rescc new cifar-resnet20 -o r20.rir"
+)]
 pub struct Args {
     /// Network, e.g. resnet50
     name: String,

@@ -42,7 +42,7 @@ impl PipelineArgs {
         let wanted = self.print_after.clone()?;
         Some(Box::new(move |pass, graph| {
             if wanted == "all" || wanted == pass {
-                eprintln!("// after {pass}\nrir 1\n\n{}", ir::text::print_graph(graph));
+                crate::output::say(&format!("// after {pass}\nrir 1\n\n{}\n", ir::text::print_graph(graph)));
             }
         }))
     }

@@ -56,7 +56,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     }
     for name in &args.tap {
         let v = model.graph.value_named(name.trim_start_matches('%'));
-        let v = v.ok_or_else(|| Diagnostic::error("E0810", format!("the model computes no value '{name}'")))?;
+        let v = v.ok_or_else(|| {
+            Diagnostic::error("E0810", format!("the model computes no value '{name}'"))
+                .help("`rescc inspect` lists what it computes")
+        })?;
         model.graph.outputs.push(v);
     }
     let inputs: Vec<(String, Vec<f32>)> =
@@ -65,10 +68,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let jit = JitEvaluator(Jit::new()?);
     let after = args.pipeline.printer();
     let target = toolchain::target("native")?;
-    let options = Options {
-        passes: args.pipeline.options(after.as_deref()),
-        ..Options::new(args.backend.legal(target), 1)
-    };
+    let options =
+        Options { passes: args.pipeline.options(after.as_deref()), ..Options::new(args.backend.legal(target), 1) };
     let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &jit)?;
     let kernels = match args.backend {
         BackendName::Cranelift => jit.0.kernels(&compiled.program.kernels)?,

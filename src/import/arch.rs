@@ -89,7 +89,9 @@ fn shortcut(spec: &Spec, shapes: &Shapes, options: &Options, notes: &mut Vec<Str
     let projects = |block: &str| {
         ["downsample", "shortcut"].iter().any(|b| shapes.contains_key(format!("{block}.{b}.0.weight").as_str()))
     };
-    match (projects("layer1.1"), projects("layer2.0")) {
+    // The first block keeps its width unless it is a bottleneck: a projection there is option C.
+    let bottleneck = shapes.contains_key("layer1.0.conv3.weight");
+    match (projects("layer1.1") || (!bottleneck && projects("layer1.0")), projects("layer2.0")) {
         (true, _) => Shortcut::C,
         (false, true) => Shortcut::B,
         (false, false) => {
@@ -171,7 +173,9 @@ fn relative(shapes: &Shapes) -> Option<&'static str> {
         Some("SE-ResNet")
     } else if has("layer1.0.conv3.weight") && second.len() == 4 && second[0] != second[1] {
         Some("ResNeXt (grouped convolutions)")
-    } else if has("layer1.0.conv3.weight") && first.len() == 4 && first[0] == 2 * dims("conv1.weight").first().unwrap_or(&0)
+    } else if has("layer1.0.conv3.weight")
+        && first.len() == 4
+        && first[0] == 2 * dims("conv1.weight").first().unwrap_or(&0)
     {
         Some("wide ResNet")
     } else if has("features.0.weight") && has("features.1.running_mean") {

@@ -75,7 +75,8 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
         return Err(Failure::from(d.help("name a file, not a directory, pipe or device")).in_file(path));
     }
     if meta.len() > limit {
-        let d = Diagnostic::error("E0801", format!("'{}' has {} bytes, the limit is {limit}", path.display(), meta.len()));
+        let d =
+            Diagnostic::error("E0801", format!("'{}' has {} bytes, the limit is {limit}", path.display(), meta.len()));
         return Err(Failure::from(d.class(Class::Limit).help("is this the right file?")).in_file(path));
     }
     let mut bytes = Vec::with_capacity(meta.len() as usize);

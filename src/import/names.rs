@@ -120,13 +120,8 @@ mod tests {
     use crate::import::Element;
 
     fn dict(names: &[&str]) -> StateDict {
-        let tensor = |n: &&str| Tensor {
-            name: n.to_string(),
-            element: Element::F32,
-            shape: vec![],
-            strides: vec![],
-            offset: 0,
-        };
+        let tensor =
+            |n: &&str| Tensor { name: n.to_string(), element: Element::F32, shape: vec![], strides: vec![], offset: 0 };
         StateDict { tensors: names.iter().map(tensor).collect(), ..StateDict::default() }
     }
 
@@ -147,7 +142,8 @@ mod tests {
     #[test]
     fn rules_rename_drop_and_count() {
         let mut d = dict(&["c3.x.1.w", "c2.x.1.w", "fc.fc.w", "junk.7"]);
-        let rules = "# comment\n/c(\\d)\\.x\\.(\\d+)\\.w/ -> layer{$1-1}.$2.weight\nfc.*.w -> linear.$1 # head\njunk.* ->\n";
+        let rules =
+            "# comment\n/c(\\d)\\.x\\.(\\d+)\\.w/ -> layer{$1-1}.$2.weight\nfc.*.w -> linear.$1 # head\njunk.* ->\n";
         rename(&mut d, rules).unwrap();
         assert_eq!(names(&d), ["layer2.1.weight", "layer1.1.weight", "linear.fc"]);
     }

@@ -20,9 +20,8 @@ pub struct Array {
 /// Reads a .npy of f32, f64, u8, i32 or i64.
 pub fn read(path: &Path) -> Result<Array, Failure> {
     let bytes = read_file(path, MAX_FILE_BYTES)?;
-    let fault = |text: String, help: &str| {
-        Failure::from(Diagnostic::error("E0901", text).help(help.to_string())).in_file(path)
-    };
+    let fault =
+        |text: String, help: &str| Failure::from(Diagnostic::error("E0901", text).help(help.to_string())).in_file(path);
     let broken = |e: &std::io::Error| fault(format!("not a .npy file: {e}"), "write it with numpy.save");
     let npy = NpyFile::new(bytes.as_slice()).map_err(|e| broken(&e))?;
     if npy.order() != Order::C {

@@ -72,13 +72,19 @@ pub fn parse(spec: &str, input: [u64; 3]) -> Result<Preprocess, Diagnostics> {
         };
         let side = |text: &str| text.parse::<u32>().ok().filter(|n| (1..=LARGEST_SIDE).contains(n));
         let understood = match key {
-            "resize" if value == "none" => Some(p.resize = None),
+            "resize" if value == "none" => {
+                let _: () = p.resize = None;
+                Some(())
+            }
             "resize" => side(value).map(|n| p.resize = Some(n)),
             "crop" => match value.split_once('x') {
                 Some((h, w)) => side(h).zip(side(w)).map(|(h, w)| p.crop = [h, w]),
                 None => side(value).map(|n| p.crop = [n, n]),
             },
-            "order" if ["rgb", "bgr"].contains(&value) => Some(p.bgr = value == "bgr"),
+            "order" if ["rgb", "bgr"].contains(&value) => {
+                let _: () = p.bgr = value == "bgr";
+                Some(())
+            }
             "order" => None,
             "scale" => value.parse().ok().filter(|s: &f32| s.is_finite() && *s > 0.0).map(|s| p.scale = s),
             "mean" => floats().map(|v| p.mean = v),

@@ -102,7 +102,8 @@ fn check(header: Header, start: usize, len: usize) -> Result<Vec<Entry>, Diagnos
     let mut expected = start;
     for e in entries.iter().filter(|_| !problems.has_errors()).collect::<Vec<_>>() {
         if e.range.start != expected {
-            let what = if e.range.start < expected { "overlaps the tensor before it" } else { "leaves a hole before it" };
+            let what =
+                if e.range.start < expected { "overlaps the tensor before it" } else { "leaves a hole before it" };
             let d = Diagnostic::error("E0312", format!("tensor '{}' {what}", e.name));
             problems.push(
                 d.at(Place::Tensor(e.name.clone()), format!("begins at byte {}, not {expected}", e.range.start))
@@ -232,8 +233,16 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let cases = [
-            (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "twice"),
-            (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 4, "overlaps"),
+            (
+                r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#,
+                8,
+                "twice",
+            ),
+            (
+                r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
+                4,
+                "overlaps",
+            ),
             (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "hole"),
             (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 9, "5 bytes follow"),
             (r#"{"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}}"#, 4, "unknown element type 'Q4'"),

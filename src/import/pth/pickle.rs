@@ -513,8 +513,22 @@ impl Machine<'_> {
 
     fn refuse_name(&self, module: &str, name: &str) -> Diagnostics {
         const CODE: [&str; 16] = [
-            "os", "posix", "nt", "subprocess", "builtins", "__builtin__", "sys", "shutil", "socket", "importlib",
-            "runpy", "ctypes", "pty", "webbrowser", "code", "pickle",
+            "os",
+            "posix",
+            "nt",
+            "subprocess",
+            "builtins",
+            "__builtin__",
+            "sys",
+            "shutil",
+            "socket",
+            "importlib",
+            "runpy",
+            "ctypes",
+            "pty",
+            "webbrowser",
+            "code",
+            "pickle",
         ];
         const MODELS: [&str; 4] = ["torch.nn", "torchvision.models", "timm", "__main__"];
         let within = |m: &str| module == m || module.strip_prefix(m).is_some_and(|rest| rest.starts_with('.'));
@@ -632,7 +646,9 @@ mod tests {
 
     #[test]
     fn refused_opcodes_are_named() {
-        for (p, name) in [(&b"I1\n."[..], "INT"), (b"S'x'\n.", "STRING"), (b"(i__main__\nX\n.", "INST"), (b"\x92.", "NEWOBJ_EX")] {
+        for (p, name) in
+            [(&b"I1\n."[..], "INT"), (b"S'x'\n.", "STRING"), (b"(i__main__\nX\n.", "INST"), (b"\x92.", "NEWOBJ_EX")]
+        {
             let e = run(p, 0).unwrap_err();
             assert!(e.to_string().contains(name), "{e}");
         }
@@ -640,7 +656,9 @@ mod tests {
 
     #[test]
     fn misuse_is_malformed() {
-        for p in [&b"."[..], b"0.", b"t.", b"(0.", b"Na.", b"NNs.", b"}(NNNu.", b"NQ.", b"Nb.", b"NNR.", b"h\x07.", b"\xff"] {
+        for p in
+            [&b"."[..], b"0.", b"t.", b"(0.", b"Na.", b"NNs.", b"}(NNNu.", b"NQ.", b"Nb.", b"NNR.", b"h\x07.", b"\xff"]
+        {
             assert_eq!(run(p, 0).unwrap_err().0[0].code, "E0314", "{p:?}");
         }
     }

@@ -54,7 +54,7 @@ pub fn collect(p: &Pickled, places: &Places) -> Result<Found, Diagnostics> {
                 Some(format!("storage '{}' has {n} elements, {} were announced", s.key, s.elements))
             }
             Some(_) if view.shape.len() > MAX_RANK => Some(format!("{} dimensions", view.shape.len())),
-            Some(_) if !reaches(view.offset, &view.shape, &view.strides).is_some_and(|end| end <= s.elements) => {
+            Some(_) if reaches(view.offset, &view.shape, &view.strides).is_none_or(|end| end > s.elements) => {
                 Some(format!("it reaches beyond the {} elements of its storage", s.elements))
             }
             Some(_) => None,

@@ -1,0 +1,84 @@
+//! Places that cannot be written, readers that go away, signals: nothing partial stays.
+
+use super::small_model;
+use crate::command::{Scratch, command, rescc};
+use crate::test;
+use libtest_mimic::Trial;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        test("hostile::outputs::unwritable", unwritable),
+        test("hostile::outputs::old_files_stay", old_files_stay),
+        test("hostile::outputs::a_full_device", full_device),
+        test("hostile::outputs::a_reader_that_goes_away", reader_that_goes_away),
+        test("hostile::outputs::an_interrupt_leaves_nothing", interrupt),
+    ]
+}
+
+fn unwritable() {
+    let dir = small_model();
+    let model = dir.path("m.rir");
+    let nowhere = dir.path("no/such/place/x");
+    for args in [
+        &["new", "cifar-resnet8", "-o", &nowhere][..],
+        &["opt", &model, "-o", &nowhere],
+        &["compile", &model, "-o", &nowhere],
+        &["inspect", &model, "--svg", &nowhere],
+        &["run", &model, "--input", "zeros", "--out", &nowhere],
+    ] {
+        rescc(args).fails(5, &["E0803", "cannot write", "no/such/place"]);
+    }
+    std::fs::create_dir(dir.path("folder")).unwrap();
+    rescc(&["compile", &model, "-o", &dir.path("folder")]).fails(5, &["E0803", "folder", "directory"]);
+    rescc(&["new", "cifar-resnet8", "-o", "/dev/stdout"]).fails(5, &["E0803", "two files"]);
+    assert_eq!(dir.files(), ["folder", "m.rir", "m.safetensors"]);
+}
+
+/// A failed second run leaves the first one's files as they were.
+fn old_files_stay() {
+    let dir = small_model();
+    let before = (dir.read("m.rir"), dir.read("m.safetensors"));
+    rescc(&["new", "vgg16", "--input", "3x1x1", "-o", &dir.path("m.rir")]).fails(3, &["E0204"]);
+    std::fs::remove_file(dir.path("m.rir")).unwrap();
+    std::fs::create_dir(dir.path("m.rir")).unwrap();
+    rescc(&["new", "cifar-resnet20", "-o", &dir.path("m.rir")]).fails(5, &["E0803", "m.rir"]);
+    assert!(dir.read("m.safetensors") == before.1);
+    assert_eq!(dir.files(), ["m.rir", "m.safetensors"]);
+}
+
+fn full_device() {
+    let dir = small_model();
+    if !std::path::Path::new("/dev/full").exists() {
+        return;
+    }
+    rescc(&["inspect", &dir.path("m.rir"), "--svg", "/dev/full"])
+        .fails(5, &["E0803", "/dev/full", "bytes were written"]);
+}
+
+fn reader_that_goes_away() {
+    let dir = Scratch::new();
+    rescc(&["new", "resnet152", "--width", "1", "-o", &dir.path("m.rir")]).succeeds();
+    let mut child =
+        command(&["inspect", &dir.path("m.rir")]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!((child.wait().unwrap().code(), said.as_str()), (Some(141), ""));
+}
+
+/// SIGINT while a large file is being written: exit 130 and an empty directory.
+fn interrupt() {
+    let dir = Scratch::new();
+    let mut child = command(&["new", "vgg19", "-o", &dir.path("m.rir")]).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while dir.files().is_empty() && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &id]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(dir.files().is_empty(), "{:?}", dir.files());
+}
