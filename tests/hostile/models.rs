@@ -153,7 +153,7 @@ fn inputs_of_a_run() {
     run(&text).fails(3, &["E0901", "notes.txt"]);
     run(&dir.write("cut.png", b"\x89PNG\r\n\x1a\n\x00\x00")).fails(3, &["E090", "cut.png"]);
     run(&dir.path("absent.png")).fails(3, &["E0805", "absent.png"]);
-    run(&dir.write("vast.ppm", b"P6 65535 65535 255\n")).fails(6, &["E0902", "vast.ppm", "limit"]);
+    run(&dir.write("vast.ppm", b"P6 65535 65535 255\n")).fails(6, &["E0902", "limit", "vast.ppm"]);
     run(&dir.write("ascii.ppm", b"P3 1 1 255\n0 0 0\n")).fails(4, &["E0903", "ascii.ppm"]);
 }
 
