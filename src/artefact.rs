@@ -186,7 +186,7 @@ fn shape(p: &Program) -> Result<[u32; 4], Diagnostics> {
     let unsupported = |what: &str| -> Diagnostics {
         Diagnostic::error("E0710", format!("an artefact has one f32 image as input and one f32 output; {what}"))
             .class(ir::diag::Class::Unsupported)
-            .help("`rescc run` takes any graph")
+            .help("`rescc opt` takes any graph")
             .into()
     };
     let ends = |input: bool| {

@@ -8,6 +8,8 @@ use crate::toolchain::{self, BackendName, JitEvaluator};
 use crate::{import, report, store};
 use backends::cranelift::Jit;
 use backends::link;
+use ir::Diagnostic;
+use ir::diag::Class;
 use passes::pipeline::Options;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -229,7 +231,10 @@ pub fn input_dims(g: &ir::Graph) -> Result<[u64; 3], Failure> {
     let shape = g.inputs.first().map(|&x| g.ty(x).dims(1)).unwrap_or_default();
     match shape[..] {
         [_, c, h, w] if g.inputs.len() == 1 => Ok([c, h, w]),
-        _ => Err(unsupported("a model whose input is not one image")),
+        _ => Err(Diagnostic::error("E0710", "the model's input is not one f32 image")
+            .class(Class::Unsupported)
+            .help("networks with several inputs can be checked, inspected and optimised, not yet compiled or run")
+            .into()),
     }
 }
 
