@@ -13,6 +13,7 @@ use inkwell::attributes::AttributeLoc;
 use inkwell::context::Context;
 use inkwell::intrinsics::Intrinsic;
 use inkwell::module::{Linkage, Module};
+use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::FileType;
 use inkwell::types::BasicMetadataTypeEnum;
 use inkwell::values::{BasicMetadataValueEnum, IntValue};
@@ -33,6 +34,9 @@ pub fn ptx(kernels: &[Kernel], prefix: &str) -> Result<String, Diagnostics> {
             .map_err(|e| internal("E0701", format!("LLVM refuses an instruction of kernel @{}: {e}", k.name)))?;
     }
     check(&module)?;
+    module
+        .run_passes("always-inline,globaldce", &tm, PassBuilderOptions::create())
+        .map_err(|e| internal("E0701", format!("LLVM cannot inline the tasks: {e}")))?;
     write(&module, &tm, FileType::Assembly).map(|b| String::from_utf8_lossy(&b).into_owned())
 }
 
