@@ -23,8 +23,9 @@ use core::ffi::c_void;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Units that a share is handed out in, at most: late neighbours cost 1/16 of a share, tickets stay cheap.
-const UNITS: u64 = 16;
+/// A worker takes the eighth part of what is left of a share, at least one task: few tickets for many tasks, and at
+/// the end of a call workers wait for one task, not for a large unit.
+const PARTS: u64 = 8;
 
 /// A counter alone in its cache line.
 #[repr(C, align(64))]
@@ -183,14 +184,13 @@ unsafe fn run_tasks(
 
 /// Takes the next unit of a share of `len` tasks, as a range in the share.
 fn take(ticket: &AtomicU64, before: u64, len: u64) -> Option<(u64, u64)> {
-    let unit = len.div_ceil(UNITS);
     let mut seen = ticket.load(Ordering::Relaxed);
     loop {
         let from = seen.wrapping_sub(before);
         if from >= len {
             return None;
         }
-        let to = len.min(from + unit);
+        let to = from + ((len - from) / PARTS).max(1);
         match ticket.compare_exchange_weak(seen, before + to, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => return Some((from, to)),
             Err(now) => seen = now,
