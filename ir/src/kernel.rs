@@ -139,7 +139,7 @@ impl BinOp {
 }
 
 /// Right side of an assignment. The register on the left has the type of the result.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Expr {
     /// A constant in every lane.
     Const(f64),
@@ -199,7 +199,22 @@ pub struct For {
     pub results: Vec<Reg>,
 }
 
-// Constants are compared by bits when kernels are compared: 0.0 and −0.0 are different kernels.
+/// Constants are compared by bits: kernels that differ in 0.0 and −0.0 differ, and one with a NaN equals itself.
+impl PartialEq for Expr {
+    fn eq(&self, other: &Expr) -> bool {
+        match (self, other) {
+            (Expr::Const(c), Expr::Const(d)) => c.to_bits() == d.to_bits(),
+            (Expr::Index(a), Expr::Index(b)) => a == b,
+            (Expr::Load { buf: a, at: i }, Expr::Load { buf: b, at: j }) => (a, i) == (b, j),
+            (Expr::Splat(a), Expr::Splat(b)) | (Expr::Convert(a), Expr::Convert(b)) => a == b,
+            (Expr::Un(o, a), Expr::Un(p, b)) => (o, a) == (p, b),
+            (Expr::Bin(o, a, b), Expr::Bin(p, c, d)) => (o, a, b) == (p, c, d),
+            (Expr::Fma(a, b, c), Expr::Fma(d, e, f)) => (a, b, c) == (d, e, f),
+            _ => false,
+        }
+    }
+}
+
 impl Eq for Expr {}
 impl Eq for Stmt {}
 impl Eq for For {}
@@ -258,5 +273,24 @@ impl Kernel {
     /// The buffer that a chain of views ends at.
     pub fn is_param(&self, buf: Buf) -> bool {
         self.params.contains(&buf)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_equal_where_their_bits_are() {
+        let kernel = |c: f64| {
+            let mut k = KernelBuilder::new("k");
+            let y = k.param("y", DType::F32, &[1], Role::Out);
+            let v = k.constant(DType::F32, 1, c);
+            k.store(y, &[0.into()], v);
+            k.finish()
+        };
+        assert_eq!(kernel(f64::NAN), kernel(f64::NAN));
+        assert_ne!(kernel(0.0), kernel(-0.0));
+        assert_ne!(kernel(0.0), kernel(1.0));
     }
 }
