@@ -162,3 +162,6 @@ impl Pointers<'_> {
 
 // SAFETY: the pointers are only handed to compiled tasks, which write disjoint elements.
 unsafe impl Sync for Pointers<'_> {}
+
+#[cfg(test)]
+mod tests;
