@@ -8,7 +8,9 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Diagnostics shown before only their number is.
-const CAP: usize = 20;
+pub const CAP: usize = 20;
+/// The same in JSON.
+const JSON_CAP: usize = 100;
 /// Label lines shown for one diagnostic.
 const MOST_LABELS: usize = 8;
 
@@ -141,7 +143,15 @@ fn one(d: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
     if let Some(help) = &d.help {
         group = group.element(Level::HELP.message(help.as_str()));
     }
-    renderer.render(&[group])
+    let text = renderer.render(&[group]);
+    if located.iter().any(|l| l.line.is_some()) {
+        return text;
+    }
+    // Without a line of source the library leaves no margin before the arrow.
+    match text.split_once('\n') {
+        Some((title, rest)) => format!("{title}\n{}", rest.replacen("--> ", "  --> ", 1)),
+        None => text,
+    }
 }
 
 /// A label with its file and, where there is text, its line.
@@ -250,31 +260,9 @@ pub fn json(diagnostics: &Diagnostics, sources: &Sources) -> Value {
             "help": d.help,
         })
     };
-    Value::Array(diagnostics.0.iter().map(one).collect())
-}
-
-/// The known name nearest to `name`, if one is near enough to be meant.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let budget = 1 + name.chars().count() / 4;
-    known
-        .into_iter()
-        .map(|k| (edit_distance(name, k), k))
-        .filter(|&(d, _)| d <= budget)
-        .min_by_key(|&(d, _)| d)
-        .map(|(_, k)| k)
-}
-
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = substitute.min(row[j] + 1).min(row[j + 1] + 1);
-        }
+    let mut all: Vec<Value> = diagnostics.0.iter().take(JSON_CAP).map(one).collect();
+    if let Some(more) = diagnostics.0.len().checked_sub(JSON_CAP).filter(|&n| n > 0) {
+        all.push(json!({ "code": "", "severity": "note", "message": format!("and {more} more") }));
     }
-    row[b.len()]
+    Value::Array(all)
 }

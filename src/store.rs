@@ -10,7 +10,7 @@ use ::safetensors::Dtype;
 use ir::diag::Class;
 use ir::graph::{Def, WeightsRef};
 use ir::store::{TensorData, TensorStore};
-use ir::text::Module;
+use ir::text::{Module, nearest};
 use ir::{DType, Diagnostic, Diagnostics, Graph, Place};
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
@@ -134,7 +134,10 @@ fn check_params(g: &Graph, mapped: &MappedTensors) -> Result<(), Diagnostics> {
         let place = Place::Node(value.name.clone());
         let Some(e) = mapped.entries.get(tensor) else {
             let d = Diagnostic::error("E0809", format!("the weights file has no tensor '{tensor}'")).at(place, "");
-            problems.push(match crate::render::nearest(tensor, mapped.entries.keys().map(String::as_str)) {
+            // Those beyond are only counted, and a search among thousands for each would take minutes.
+            let shown = problems.0.len() < crate::render::CAP;
+            let near = || nearest(tensor, mapped.entries.keys().map(String::as_str));
+            problems.push(match shown.then(near).flatten() {
                 Some(near) => d.help(format!("did you mean '{near}'?")),
                 None => d.help("the .rir and the weights file do not belong together"),
             });

@@ -91,6 +91,11 @@ const IMAGENET_DEPTHS: [u32; 5] = [18, 34, 50, 101, 152];
 const VGG_DEPTHS: [u32; 2] = [16, 19];
 /// The deepest CIFAR network that is built: 6·1000+2. The paper's deepest has 1202 layers.
 const MAX_CIFAR_DEPTH: u32 = 6002;
+/// With these limits no count of elements, bytes or multiply-adds overflows 64 bits.
+const MAX_CLASSES: u64 = 1 << 20;
+const MAX_WIDTH: u64 = 1 << 12;
+const MAX_SIDE: u64 = 1 << 13;
+const MAX_WEIGHTS_BYTES: u64 = 16 << 30;
 
 impl Spec {
     /// The network called `name` with the paper's sizes: `resnet50`, `plain34`, `vgg16`, `cifar-resnet20`,
@@ -188,15 +193,25 @@ pub fn build(spec: &Spec) -> Result<Graph, Diagnostics> {
     if spec.classes == 0 || spec.width == 0 || spec.input.contains(&0) {
         return Err(Diagnostic::error("E0302", "classes, width and input sizes must be at least 1").into());
     }
-    const MOST: u64 = 1 << 20;
-    if spec.classes > MOST || spec.width > 1 << 14 || spec.input.iter().any(|&n| n > 1 << 16) {
+    if spec.classes > MAX_CLASSES || spec.width > MAX_WIDTH || spec.input.iter().any(|&n| n > MAX_SIDE) {
         let d = Diagnostic::error("E0302", "a size is beyond every limit").class(Class::Limit);
-        return Err(d.help(format!("classes ≤ {MOST}, width ≤ {}, input ≤ {}", 1 << 14, 1 << 16)).into());
+        let limits = format!("classes up to {MAX_CLASSES}, width up to {MAX_WIDTH}, input up to {MAX_SIDE}");
+        return Err(d.help(limits).into());
     }
-    match spec.family {
+    if !(spec.bn_eps >= 0.0 && spec.bn_eps.is_finite()) {
+        let d = Diagnostic::error("E0302", format!("{} is no epsilon of a batch norm", spec.bn_eps));
+        return Err(d.help("it is a small positive number such as 1e-5").into());
+    }
+    let graph = match spec.family {
         Family::Vgg => vgg::build(spec),
         Family::ImageNet | Family::Cifar => resnet::build(spec),
+    }?;
+    let bytes: u64 = graph.params.iter().map(|&p| graph.ty(p).len_bytes(1)).sum();
+    if bytes > MAX_WEIGHTS_BYTES {
+        let d = Diagnostic::error("E0302", format!("the weights have {bytes} bytes, the limit is {MAX_WEIGHTS_BYTES}"));
+        return Err(d.class(Class::Limit).help("a smaller --width or --input fits").into());
     }
+    Ok(graph)
 }
 
 fn depths(family: Family) -> String {
@@ -217,7 +232,7 @@ fn example(family: Family) -> u32 {
 
 fn unknown(name: &str) -> Diagnostics {
     let names = Spec::names();
-    let near = crate::render::nearest(name, names.iter().map(String::as_str));
+    let near = ir::text::nearest(name, names.iter().map(String::as_str));
     let d = Diagnostic::error("E0301", format!("there is no network '{name}'"));
     match near {
         Some(n) => d.help(format!("did you mean '{n}'?")),

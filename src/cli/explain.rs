@@ -17,7 +17,7 @@ pub fn run(args: &Args, _env: &Env) -> Result<Done, Failure> {
     let code = args.code.to_uppercase();
     let Some((code, text)) = CODES.iter().find(|(c, _)| *c == code) else {
         let d = Diagnostic::error("E0802", format!("there is no diagnostic '{}'", args.code));
-        return Err(match crate::render::nearest(&code, CODES.iter().map(|(c, _)| *c)) {
+        return Err(match ir::text::nearest(&code, CODES.iter().map(|(c, _)| *c)) {
             Some(near) => d.help(format!("did you mean {near}?")),
             None => d.help("codes look like E0304 and stand in brackets after `error`"),
         }

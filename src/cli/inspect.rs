@@ -80,7 +80,7 @@ fn why(args: &Args, node: &str) -> Result<Done, Failure> {
     if model.graph.value_named(node).and_then(|v| model.graph.def(v)).is_none() {
         let g = &model.graph;
         let d = Diagnostic::error("E0810", format!("the model computes no value '{node}'"));
-        let near = crate::render::nearest(node, g.order.iter().map(|&n| g.name(g.result(n))));
+        let near = ir::text::nearest(node, g.order.iter().map(|&n| g.name(g.result(n))));
         let d = d.help(near.map_or("`rescc inspect` lists them".into(), |n| format!("did you mean '{n}'?")));
         return Err(Failure { diagnostics: d.into(), sources: model.sources });
     }

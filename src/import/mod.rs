@@ -18,8 +18,9 @@ use crate::render::Failure;
 use ir::diag::Class;
 use ir::entity::Value;
 use ir::graph::Def;
+use ir::text::nearest;
 use ir::{Diagnostic, Diagnostics, Graph, Place};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -90,7 +91,7 @@ fn similar_file(path: &Path) -> Option<String> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let entries = std::fs::read_dir(dir).ok()?.take(MOST_LOOKED_AT).flatten();
     let names: Vec<String> = entries.filter_map(|e| e.file_name().into_string().ok()).collect();
-    let near = crate::render::nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+    let near = nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
     Some(path.with_file_name(near).display().to_string())
 }
 
@@ -100,6 +101,8 @@ fn similar_file(path: &Path) -> Option<String> {
 /// every tensor that nothing asked for (`num_batches_tracked` excepted).
 pub fn fill(g: &Graph, dict: &StateDict, wanted_by: &str) -> Result<Vec<usize>, Diagnostics> {
     let by_name: HashMap<&str, usize> = dict.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i)).collect();
+    let wanted: HashSet<&str> = g.params.iter().map(|&p| tensor_name(g, p)).collect();
+    let free: Vec<&Tensor> = dict.tensors.iter().filter(|t| !wanted.contains(t.name.as_str())).collect();
     let mut problems = Diagnostics::default();
     let mut taken = vec![false; dict.tensors.len()];
     let mut found = Vec::new();
@@ -108,9 +111,10 @@ pub fn fill(g: &Graph, dict: &StateDict, wanted_by: &str) -> Result<Vec<usize>, 
         let shape = g.ty(p).dims(1);
         let Some(&i) = by_name.get(name) else {
             let d = Diagnostic::error("E0304", format!("tensor '{name}' is missing: {wanted_by} needs {}", g.ty(p)));
-            let free = dict.tensors.iter().filter(|t| g.params.iter().all(|&p| tensor_name(g, p) != t.name));
-            let near = crate::render::nearest(name, free.filter(|t| t.shape == shape).map(|t| t.name.as_str()));
-            problems.push(match near {
+            let candidates = free.iter().filter(|t| t.shape == shape).map(|t| t.name.as_str());
+            // Those beyond are only counted, and a search among thousands for each would take minutes.
+            let shown = problems.0.len() < crate::render::CAP;
+            problems.push(match shown.then(|| nearest(name, candidates)).flatten() {
                 Some(n) => d.help(format!("'{n}' has this shape: --rename FILE gives it this name")),
                 None => d.help("choose another --arch, or give tensors their usual names by --rename FILE"),
             });
@@ -121,7 +125,7 @@ pub fn fill(g: &Graph, dict: &StateDict, wanted_by: &str) -> Result<Vec<usize>, 
         if t.shape != shape {
             let d = Diagnostic::error("E0306", format!("tensor '{name}' is {t}, {wanted_by} needs {}", g.ty(p)));
             let d = d.at(Place::Tensor(name.into()), "");
-            problems.push(d.help("another --arch, --shortcut, --width or --classes may fit"));
+            problems.push(d.help("another --arch, --shortcut or --input may fit"));
         } else if !t.element.is_float() {
             let d = Diagnostic::error("E0307", format!("tensor '{name}' is {t}; weights are floating point"));
             problems.push(d.at(Place::Tensor(name.into()), "").help("export the model without quantisation"));

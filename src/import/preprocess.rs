@@ -73,7 +73,7 @@ pub fn parse(spec: &str, input: [u64; 3]) -> Result<Preprocess, Diagnostics> {
         let side = |text: &str| text.parse::<u32>().ok().filter(|n| (1..=LARGEST_SIDE).contains(n));
         let understood = match key {
             "resize" if value == "none" => {
-                let _: () = p.resize = None;
+                p.resize = None;
                 Some(())
             }
             "resize" => side(value).map(|n| p.resize = Some(n)),
@@ -82,7 +82,7 @@ pub fn parse(spec: &str, input: [u64; 3]) -> Result<Preprocess, Diagnostics> {
                 None => side(value).map(|n| p.crop = [n, n]),
             },
             "order" if ["rgb", "bgr"].contains(&value) => {
-                let _: () = p.bgr = value == "bgr";
+                p.bgr = value == "bgr";
                 Some(())
             }
             "order" => None,
@@ -109,7 +109,7 @@ pub fn parse(spec: &str, input: [u64; 3]) -> Result<Preprocess, Diagnostics> {
 }
 
 fn suggestion(word: &str, known: &[&str]) -> String {
-    match crate::render::nearest(word, known.iter().copied()) {
+    match ir::text::nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean '{near}'?"),
         None => format!("known: {}", known.join(", ")),
     }

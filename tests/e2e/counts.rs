@@ -133,6 +133,8 @@ fn free_sizes() {
     for spec in [
         Spec { classes: 0, ..Spec::named("resnet18", None).unwrap() },
         Spec { width: u64::MAX, ..Spec::named("resnet18", None).unwrap() },
+        Spec { input: [3, 8192, 8192], ..Spec::named("vgg16", None).unwrap() },
+        Spec { bn_eps: -1e-5, ..Spec::named("resnet18", None).unwrap() },
     ] {
         assert_eq!(builders::build(&spec).unwrap_err().0[0].code, "E0302");
     }

@@ -56,31 +56,17 @@ fn json_documents() {
 }
 
 fn colour() {
-    let coloured = |change: &dyn Fn(&mut std::process::Command), args: &[&str]| {
+    let coloured = |variables: &[(&str, &str)], args: &[&str]| {
         let mut c = command(&[&["check", "absent.rir"], args].concat());
-        change(&mut c);
+        c.envs(variables.iter().copied());
         c.output().unwrap().stderr.contains(&0x1b)
     };
-    assert!(!coloured(&|_| {}, &[]));
-    assert!(coloured(&|_| {}, &["--color", "always"]));
-    assert!(coloured(
-        &|c| {
-            c.env("CLICOLOR_FORCE", "1");
-        },
-        &[]
-    ));
-    assert!(!coloured(
-        &|c| {
-            c.env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1");
-        },
-        &[]
-    ));
-    assert!(!coloured(
-        &|c| {
-            c.env("CLICOLOR_FORCE", "1");
-        },
-        &["--color", "never"]
-    ));
+    let (force, no_color) = (("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1"));
+    assert!(!coloured(&[], &[]));
+    assert!(coloured(&[], &["--color", "always"]));
+    assert!(coloured(&[force], &[]));
+    assert!(!coloured(&[force, no_color], &[]));
+    assert!(!coloured(&[force], &["--color", "never"]));
 }
 
 fn quiet_and_loud() {

@@ -56,6 +56,14 @@ fn wrong_architecture() {
     for code in ["E0304", "E0306"] {
         assert!(all.iter().any(|d| d["code"] == code), "{code} is not among {} diagnostics", all.len());
     }
+    // Thousands of foreign names, none of which fits, end soon and are counted.
+    let deep = small_weights("cifar-resnet1202", &["--width", "1"]);
+    let rules = Scratch::new();
+    let rules = rules.write("rules.txt", "/(layer.*)/ -> x.$1\n");
+    let outcome = import("a.safetensors", &deep, &["--arch", "cifar-resnet1202", "--rename", &rules]);
+    let near = "'x.layer1.0.conv1.weight' has this shape";
+    outcome.fails(3, &["E0304", "'layer1.0.conv1.weight' is missing", near]);
+    assert!(outcome.stderr.contains("… and 11980 more"), "{}", outcome.stderr);
     import("a.safetensors", &small, &["--arch", "resnet5"]).fails(3, &["E0301", "depth 5"]);
 }
 
