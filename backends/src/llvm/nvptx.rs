@@ -4,19 +4,19 @@
 //! tasks if the kernel has scratch, `tasks` × [`Kernel::scratch_bytes`] rounded up to 64 bytes.
 
 use crate::internal;
+use crate::llvm::emit::Emitter;
 use crate::llvm::function::{self, Memory, argument};
 use crate::llvm::target::{Machine, enum_attribute};
-use crate::llvm::value::Built;
+use crate::llvm::value::{Built, Values};
 use crate::llvm::{check, write};
 use inkwell::IntPredicate;
 use inkwell::attributes::AttributeLoc;
 use inkwell::context::Context;
 use inkwell::intrinsics::Intrinsic;
 use inkwell::module::{Linkage, Module};
-use inkwell::passes::PassBuilderOptions;
 use inkwell::targets::FileType;
 use inkwell::types::BasicMetadataTypeEnum;
-use inkwell::values::{BasicMetadataValueEnum, IntValue};
+use inkwell::values::IntValue;
 use ir::kernel::Role;
 use ir::{Diagnostics, Kernel};
 
@@ -34,22 +34,11 @@ pub fn ptx(kernels: &[Kernel], prefix: &str) -> Result<String, Diagnostics> {
             .map_err(|e| internal("E0701", format!("LLVM refuses an instruction of kernel @{}: {e}", k.name)))?;
     }
     check(&module)?;
-    module
-        .run_passes("always-inline,globaldce", &tm, PassBuilderOptions::create())
-        .map_err(|e| internal("E0701", format!("LLVM cannot inline the tasks: {e}")))?;
     write(&module, &tm, FileType::Assembly).map(|b| String::from_utf8_lossy(&b).into_owned())
 }
 
 fn entry<'c>(cx: &'c Context, module: &Module<'c>, kernel: &Kernel, symbol: &str) -> Built<()> {
     let machine = Machine::Ptx;
-    let task = function::task_function(cx, module, machine, kernel, symbol)?;
-    // The task function becomes part of the entry: a call would pass everything through local memory.
-    task.remove_enum_attribute(
-        AttributeLoc::Function,
-        inkwell::attributes::Attribute::get_named_enum_kind_id("noinline"),
-    );
-    enum_attribute(cx, task, AttributeLoc::Function, "alwaysinline", 0);
-
     let (global, i64t) = (cx.ptr_type(machine.address_space()), cx.i64_type());
     let has_scratch = kernel.scratch_bytes() > 0;
     let types: Vec<BasicMetadataTypeEnum> = vec![global.into(); kernel.params.len() + usize::from(has_scratch)];
@@ -83,29 +72,27 @@ fn entry<'c>(cx: &'c Context, module: &Module<'c>, kernel: &Kernel, symbol: &str
     let tasks = i64t.const_int(kernel.tasks.cast_unsigned(), false);
     let inside = b.build_int_compare(IntPredicate::ULT, t, tasks, "")?;
     b.build_conditional_branch(inside, run, exit)?;
+    b.position_at_end(exit);
+    b.build_return(None)?;
     b.position_at_end(run);
-    let mut args: Vec<BasicMetadataValueEnum> = Vec::new();
-    let mut params = 0;
-    for (_, memory) in function::memory(kernel) {
-        args.push(match memory {
-            Memory::Param => {
-                params += 1;
-                argument(f, params - 1).into()
-            }
+    let buffers = function::memory(kernel);
+    let mut pointers = Vec::new();
+    for (i, &(_, memory)) in (0..).zip(&buffers) {
+        pointers.push(match memory {
+            Memory::Param => argument(f, i).into_pointer_value(),
             Memory::Scratch(at) => {
                 let scratch = argument(f, u32::try_from(kernel.params.len()).expect("invariant: few parameters"));
                 let each = i64t.const_int(kernel.scratch_bytes().next_multiple_of(64), false);
                 let mine = b.build_int_nuw_mul(t, each, "")?;
                 let bytes = b.build_int_nuw_add(mine, i64t.const_int(at, false), "")?;
                 // SAFETY: marked so by inkwell for indices outside the type; the caller provides this memory.
-                unsafe { b.build_gep(cx.i8_type(), scratch.into_pointer_value(), &[bytes], "")? }.into()
+                unsafe { b.build_gep(cx.i8_type(), scratch.into_pointer_value(), &[bytes], "")? }
             }
         });
     }
-    args.push(t.into());
-    b.build_call(task, &args, "")?;
-    b.build_unconditional_branch(exit)?;
-    b.position_at_end(exit);
-    b.build_return(None)?;
-    Ok(())
+    let mut emitter = Emitter::new(b, Values::new(cx, module, machine), kernel, f);
+    for (&(buf, _), p) in buffers.iter().zip(pointers) {
+        emitter.define_buffer(buf, p, function::alignment(kernel, buf));
+    }
+    emitter.task(t)
 }

@@ -132,8 +132,7 @@ fn relu_and_clamp_are_single_instructions() {
 #[test]
 fn objects_are_equal_on_any_number_of_threads() {
     // Enough statements for several modules.
-    let mut kernels: Vec<Kernel> = arithmetic(true);
-    kernels.extend((1..60).map(|rows| gemm(8, rows)));
+    let kernels: Vec<Kernel> = (1..45).map(|rows| gemm(8, rows)).collect();
     assert!(chunks(&kernels).len() > 2);
     assert_eq!(chunks(&kernels).concat(), kernels);
     let compile = |threads| {
