@@ -13,7 +13,7 @@ use std::fmt;
 /// What operands are filled with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// Uniform in −1..1; variances in 0.1..2, integers of their type.
+    /// Uniform in −1..1, in −300..300 for casts; variances in 0.1..2, integers of their type.
     Random,
     /// −3..=3, so that sums in f32 are exact; variances in 0..=3, integers of their type.
     Integers,
@@ -116,6 +116,7 @@ impl Case {
                 (_, Data::Special) if !variance && seed.below(12) == 0 => {
                     [f64::NAN, f64::INFINITY, f64::NEG_INFINITY][seed.below(3) as usize]
                 }
+                _ if self.op.name == "cast" => 600.0 * seed.unit() - 300.0,
                 _ => 2.0 * seed.unit() - 1.0,
             };
             let dims: Vec<usize> = t.dims(1).iter().map(|&d| d as usize).collect();

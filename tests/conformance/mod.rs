@@ -7,6 +7,7 @@ mod case;
 mod cases;
 mod engine;
 mod propagation;
+mod sensitivity;
 
 use crate::oracle::oracle;
 use crate::{skip, test};
@@ -33,6 +34,7 @@ pub fn tests() -> Vec<Trial> {
                 }
             }
         }),
+        test("conformance::a_slightly_wrong_operand_is_noticed", sensitivity::check),
     ];
     let engines: Vec<Arc<dyn Engine>> = vec![Arc::new(Interpreter), Arc::new(Jit)];
     trials.extend(engines.into_iter().flat_map(trials_of));
