@@ -143,7 +143,9 @@ fn check_params(g: &Graph, mapped: &MappedTensors) -> Result<(), Diagnostics> {
             });
             continue;
         };
-        if dtype(e.dtype) != Some(value.ty.dtype) || e.shape != value.ty.dims(1) {
+        // A packed tensor is stored as it lies in memory.
+        let fits = e.shape == value.ty.dims(1) || e.shape == value.ty.physical_dims(1);
+        if dtype(e.dtype) != Some(value.ty.dtype) || !fits {
             let text = format!("tensor '{tensor}' is {:?}{:?}, the model says {}", e.dtype, e.shape, value.ty);
             let d = Diagnostic::error("E0809", text.to_lowercase()).at(place, "");
             problems.push(d.help("the .rir and the weights file do not belong together"));

@@ -333,7 +333,7 @@ pub const CODES: &[(&str, &str)] = &[
         "E0324",
         "The state dict is of a relative of the ResNets whose layers differ (deep stem, average pooling in shortcuts, squeeze and excitation, groups, double width). Nothing is guessed about it.",
     ),
-    ("E0401", "There is no graph pass of that name. `rescc opt --list` names them."),
+    ("E0401", "There is no graph pass of that name. The help of the message names all of them."),
     ("E0402", "A model was to be compiled for a batch outside the range of `N` that its graph states."),
     (
         "E0403",
@@ -344,6 +344,7 @@ pub const CODES: &[(&str, &str)] = &[
         "E0405",
         "The replay of a memory plan found a buffer that is overwritten before it was read for the last time. This is a fault of the compiler, not of the model.",
     ),
+    ("E0406", "`inspect --why` was asked about a node that the model does not have."),
     (
         "E0501",
         "A call of a program does not fit its kernel: another number of arguments, another element type or number of bytes.",

@@ -46,7 +46,7 @@ macro_rules! keep {
 
         impl Keep {
             pub const ALL: &'static [$crate::pass::Refusal] =
-                &[$($crate::pass::Refusal { name: stringify!($name), why: concat!($($doc),+) }),+];
+                &[$($crate::pass::Refusal { name: stringify!($name), why: concat!($($doc),+).trim_ascii() }),+];
         }
 
         impl From<Keep> for $crate::pass::Refusal {

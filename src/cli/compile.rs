@@ -132,7 +132,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let name = args.backend.unwrap_or_else(BackendName::best);
     let backend = name.get()?;
     let evaluator = JitEvaluator(Jit::new()?);
-    let after = args.pipeline.printer();
+    let after = args.pipeline.printer()?;
     let options =
         Options { passes: args.pipeline.options(after.as_deref()), ..Options::new(name.legal(target), args.batch) };
     let info = model.graph.info.clone();

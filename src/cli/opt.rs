@@ -3,12 +3,16 @@
 use super::pipeline::PipelineArgs;
 use super::{Done, Env, Failure};
 use crate::output::{self, Mode};
+use crate::store::{self, Model};
 use crate::toolchain::{self, JitEvaluator};
-use crate::{report, store};
+use crate::{import, report};
 use backends::cranelift::Jit;
+use ir::Graph;
 use ir::text::Module;
+use passes::pipeline::Optimised;
 use serde_json::json;
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// Run graph passes
 #[derive(clap::Args)]
@@ -36,7 +40,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let model = store::load(&args.model)?;
     let target = toolchain::target(&args.target)?;
     let evaluator = JitEvaluator(Jit::new()?);
-    let after = args.pipeline.printer();
+    let after = args.pipeline.printer()?;
     let optimised = passes::pipeline::optimise(
         model.graph.clone(),
         model.store.clone(),
@@ -60,8 +64,6 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         }
         env.say(t.to_string());
     }
-    let module = Module { info: optimised.graph.info.clone(), graphs: vec![optimised.graph], ..Module::default() };
-    let text = ir::text::print(&module);
     let result = json!({
         "passes": optimised.log.passes.iter().map(|p| json!({
             "pass": p.pass, "patches": p.patches, "nodes": p.nodes, "params": p.params,
@@ -72,10 +74,38 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     });
     let shown = match &args.output {
         Some(path) => {
-            output::write(path, Mode::Data, text.as_bytes())?;
+            let saved = write(path, &args.model, &model, optimised)?;
+            env.say(format!("wrote {saved}"));
             String::new()
         }
-        None => text,
+        None => text(optimised.graph),
     };
     Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(shown, result) })
+}
+
+fn text(graph: Graph) -> String {
+    ir::text::print(&Module { info: graph.info.clone(), graphs: vec![graph], ..Module::default() })
+}
+
+/// Writes the graph; with its own weights file if passes have computed tensors, or if the model's weights do not lie
+/// beside it.
+fn write(path: &Path, from: &Path, model: &Model, optimised: Optimised) -> Result<String, Failure> {
+    let Optimised { graph, store, .. } = optimised;
+    let params = graph.params.iter().map(|&p| import::tensor_name(&graph, p).to_string());
+    let mean = graph.info.preprocess.as_ref().and_then(|p| p.mean_tensor.clone());
+    let names: BTreeSet<String> = params.chain(mean).collect();
+    let folder =
+        |p: &Path| p.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new(".")).canonicalize().ok();
+    let is_beside = folder(path) == folder(from);
+    if is_beside && names.iter().all(|n| model.store.get(n).is_some()) {
+        output::write(path, Mode::Data, text(graph).as_bytes())?;
+        return Ok(path.display().to_string());
+    }
+    let tensors: Vec<(String, Vec<u64>)> =
+        names.into_iter().map(|n| (n.clone(), store.get(&n).map(|t| t.shape).unwrap_or_default())).collect();
+    let saved = store::save(path, graph, &tensors, &mut |i, out| match store.get(&tensors[i].0) {
+        Some(t) => out.write_all(&t.bytes),
+        None => Ok(()),
+    })?;
+    Ok(format!("{} and {}", saved.rir.display(), saved.weights.display()))
 }

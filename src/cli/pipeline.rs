@@ -1,7 +1,7 @@
 //! Options of the verbs that optimise a graph.
 
-use ir::Graph;
-use passes::pipeline::PassOptions;
+use ir::{Diagnostics, Graph};
+use passes::pipeline::{PassOptions, by_name};
 
 /// Called after each pass with its name and the graph.
 pub type After = dyn Fn(&'static str, &Graph);

@@ -66,7 +66,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         args.input.iter().map(|x| Ok((x.clone(), input::read(x, &model, dims)?))).collect::<Result<_, Failure>>()?;
 
     let jit = JitEvaluator(Jit::new()?);
-    let after = args.pipeline.printer();
+    let after = args.pipeline.printer()?;
     let target = toolchain::target("native")?;
     let options =
         Options { passes: args.pipeline.options(after.as_deref()), ..Options::new(args.backend.legal(target), 1) };

@@ -62,7 +62,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let mut results = Vec::new();
     let mut wrong = None;
     for name in names {
-        let after = args.pipeline.printer();
+        let after = args.pipeline.printer()?;
         let options =
             Options { passes: args.pipeline.options(after.as_deref()), ..Options::new(name.legal(target), 1) };
         let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &jit)?;

@@ -8,6 +8,7 @@ mod counts;
 mod examples;
 mod imagenet;
 mod import;
+mod opt;
 #[cfg(feature = "llvm")]
 mod ptx;
 mod zoo;
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(examples::tests());
     trials.extend(imagenet::tests());
     trials.extend(import::tests());
+    trials.extend(opt::tests());
     trials.extend(zoo::tests());
     #[cfg(feature = "llvm")]
     trials.extend(asm::tests().into_iter().chain(ptx::tests()));

@@ -1,0 +1,102 @@
+//! `rescc opt` and `rescc inspect --why`: graphs between passes are models like any other.
+
+use crate::command::{Scratch, rescc};
+use crate::test;
+use libtest_mimic::Trial;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        test("opt::the_optimised_model_runs_to_the_same_bits", optimised_model),
+        test("opt::what_is_printed_between_passes_parses_again", printed_text),
+        test("opt::a_limit_bisects", limit),
+        test("opt::unknown_passes_are_named", unknown),
+        test("inspect::why_names_what_was_refused", why),
+    ]
+}
+
+fn model(dir: &Scratch) -> String {
+    let rir = dir.path("m.rir");
+    let made = rescc(&["new", "cifar-resnet20", "-o", &rir]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    rir
+}
+
+#[track_caller]
+fn ok(args: &[&str]) -> (String, String) {
+    let o = rescc(args);
+    assert_eq!(o.code, Some(0), "{args:?}\n{}", o.stderr);
+    (o.stdout, o.stderr)
+}
+
+fn optimised_model() {
+    let dir = Scratch::new();
+    let (rir, out) = (model(&dir), dir.path("o.rir"));
+    ok(&["opt", &rir, "--target", "x86-64-v2", "--verify-each", "-o", &out]);
+    let [a, b] = ["a.npy", "b.npy"].map(|n| dir.path(n));
+    ok(&["run", &rir, "--input", "random:3", "--out", &a]);
+    ok(&["run", &out, "--input", "random:3", "--out", &b]);
+    assert!(dir.read("a.npy") == dir.read("b.npy"));
+    let text = String::from_utf8(dir.read("o.rir")).unwrap();
+    assert!(!text.contains("batch_norm") && text.contains("epilogue=[bias") && text.contains(":nChw8c"), "{text}");
+    // A second run has nothing left to do.
+    let again = dir.path("p.rir");
+    ok(&["opt", &out, "--target", "x86-64-v2", "-o", &again]);
+    let graph = |name: &str| {
+        let text = String::from_utf8(dir.read(name)).unwrap();
+        text[text.find("graph @").unwrap()..].to_string()
+    };
+    assert_eq!(graph("o.rir"), graph("p.rir"));
+}
+
+fn printed_text() {
+    let dir = Scratch::new();
+    let rir = model(&dir);
+    let (_, shown) = ok(&["opt", &rir, "--print-after", "all"]);
+    let passes = passes::pipeline::inference();
+    let parts: Vec<&str> = shown.split("// after ").skip(1).collect();
+    assert_eq!(parts.len(), passes.len());
+    for (part, pass) in parts.iter().zip(passes) {
+        let (name, text) = part.split_once('\n').unwrap();
+        assert_eq!(name, pass.name());
+        // What follows the last graph is no part of it.
+        let end = text.find("\n}").unwrap() + 3;
+        let (module, problems) = ir::text::parse(&text[..end]);
+        assert!(!problems.has_errors(), "after {name}: {problems}");
+        assert!(!module.graphs[0].verify().has_errors(), "after {name}");
+    }
+}
+
+fn limit() {
+    let dir = Scratch::new();
+    let rir = model(&dir);
+    let (none, _) = ok(&["opt", &rir, "--passes-limit", "0"]);
+    let (one, _) = ok(&["opt", &rir, "--passes-limit", "1"]);
+    assert_eq!(none.matches("batch_norm").count(), one.matches("batch_norm").count() + 1);
+    let (skipped, _) = ok(&["opt", &rir, "--skip", "fold-bn,split-bn"]);
+    assert_eq!(skipped.matches("batch_norm").count(), none.matches("batch_norm").count());
+}
+
+fn unknown() {
+    let dir = Scratch::new();
+    let rir = model(&dir);
+    for args in [["--passes", "fold-bm"], ["--skip", "fold-bm"], ["--print-after", "fold-bm"]] {
+        let o = rescc(&["opt", &rir, args[0], args[1]]);
+        assert_eq!(o.code, Some(3), "{}", o.stderr);
+        assert!(o.stderr.contains("E0401") && o.stderr.contains("fold-bn"), "{}", o.stderr);
+    }
+}
+
+fn why() {
+    let dir = Scratch::new();
+    let text = "rir 1\n\ngraph @two(%x: f32[N,3,7,7]) -> (%c, %y) where N in 1..4 {\n  \
+                %c = max_pool %x kernel=3x3 : f32[N,3,5,5]\n  %z = pad2d %x pad=1,1,1,1 : f32[N,3,9,9]\n  \
+                %y = max_pool %z kernel=3x3 : f32[N,3,7,7]\n}\n";
+    let rir = dir.write("m.rir", text);
+    let (said, _) = ok(&["inspect", &rir, "--why", "%y"]);
+    assert!(said.contains("canonicalize") && said.contains("InputMayBeNegative"), "{said}");
+    let (said, _) = ok(&["inspect", &rir, "--why", "c"]);
+    assert!(said.contains("no pass"), "{said}");
+    let o = rescc(&["inspect", &rir, "--why", "cc"]);
+    assert_eq!(o.code, Some(3));
+    assert!(o.stderr.contains("E0406") && o.stderr.contains("did you mean '%c'"), "{}", o.stderr);
+}
