@@ -344,7 +344,6 @@ pub const CODES: &[(&str, &str)] = &[
         "E0405",
         "The replay of a memory plan found a buffer that is overwritten before it was read for the last time. This is a fault of the compiler, not of the model.",
     ),
-    ("E0406", "`inspect --why` was asked about a node that the model does not have."),
     (
         "E0501",
         "A call of a program does not fit its kernel: another number of arguments, another element type or number of bytes.",

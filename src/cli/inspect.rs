@@ -8,9 +8,7 @@ use backends::cranelift::Jit;
 use clap::ValueEnum;
 use ir::Diagnostic;
 use ir::diag::Class;
-use passes::pipeline::PassOptions;
 use passes::pipeline::{PassOptions, optimise};
-use serde_json::json;
 use serde_json::json;
 use std::cmp::Reverse;
 use std::path::PathBuf;
@@ -48,9 +46,6 @@ enum Sort {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
-    if let Some(node) = &args.why {
-        return why(args, node);
-    }
     if let Some(node) = &args.why {
         return why(args, node.trim_start_matches('%'));
     }
@@ -94,7 +89,7 @@ fn why(args: &Args, node: &str) -> Result<Done, Failure> {
     let target = toolchain::target("native")?;
     let evaluator = JitEvaluator(Jit::new()?);
     let (graph, tensors) = (model.graph.clone(), model.store.clone());
-    let log = passes::pipeline::optimise(graph, tensors, &target, args.batch, &options, &evaluator)?.log;
+    let log = optimise(graph, tensors, &target, args.batch, &options, &evaluator)?.log;
     let mut text = String::new();
     for r in log.why(node) {
         text += &format!("{}: {} ({})\n", r.pass, r.keep.why, r.keep.name);
@@ -105,37 +100,4 @@ fn why(args: &Args, node: &str) -> Result<Done, Failure> {
     let refusals: Vec<_> =
         log.why(node).map(|r| json!({ "pass": r.pass, "reason": r.keep.name, "why": r.keep.why })).collect();
     Ok(Done::new(text, json!({ "node": node, "refused": refusals })))
-}
-
-/// What the passes of an inference build refuse at a node.
-fn why(args: &Args, node: &str) -> Result<Done, Failure> {
-    let model = store::load(&args.model)?;
-    let node = node.trim_start_matches('%');
-    let names: Vec<&str> = model.graph.order.iter().map(|&n| model.graph.name(model.graph.result(n))).collect();
-    let is_known = names.contains(&node);
-    let evaluator = JitEvaluator(Jit::new()?);
-    // Constants refuse nothing; computing them would only take time.
-    let skip = ["fold-constants".to_string()];
-    let options = PassOptions { skip: &skip, ..PassOptions::default() };
-    let target = toolchain::target("native")?;
-    let log = optimise(model.graph.clone(), model.store.clone(), &target, args.batch, &options, &evaluator)?.log;
-    let refused: Vec<_> = log.why(node).collect();
-    if refused.is_empty() && !is_known {
-        let d = Diagnostic::error("E0406", format!("the model has no node '%{node}'"));
-        return Err(Failure::from(match render::nearest(node, names) {
-            Some(near) => d.help(format!("did you mean '%{near}'?")),
-            None => d.help("`rescc inspect` lists the nodes"),
-        }));
-    }
-    let mut text: String = refused
-        .iter()
-        .map(|r| format!("{} leaves %{node} alone: {} ({})\n", r.pass, r.keep.why, r.keep.name))
-        .collect();
-    if refused.is_empty() {
-        text = format!("no pass leaves %{node} alone\n");
-    }
-    let result = json!({ "node": node, "left_alone": refused.iter().map(|r| json!({
-        "pass": r.pass, "reason": r.keep.name, "why": r.keep.why,
-    })).collect::<Vec<_>>() });
-    Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(text, result) })
 }

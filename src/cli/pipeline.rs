@@ -38,12 +38,17 @@ impl PipelineArgs {
     }
 
     /// Prints the graph after the passes that `--print-after` names, to standard error.
-    pub fn printer(&self) -> Option<Box<After>> {
-        let wanted = self.print_after.clone()?;
-        Some(Box::new(move |pass, graph| {
+    ///
+    /// Errors: E0401 (no such pass).
+    pub fn printer(&self) -> Result<Option<Box<After>>, Diagnostics> {
+        let Some(wanted) = self.print_after.clone() else { return Ok(None) };
+        if wanted != "all" {
+            by_name(&wanted)?;
+        }
+        Ok(Some(Box::new(move |pass, graph| {
             if wanted == "all" || wanted == pass {
                 crate::output::say(&format!("// after {pass}\nrir 1\n\n{}\n", ir::text::print_graph(graph)));
             }
-        }))
+        })))
     }
 }

@@ -11,6 +11,7 @@ mod import;
 mod opt;
 #[cfg(feature = "llvm")]
 mod ptx;
+mod standalone;
 mod zoo;
 
 use crate::root;
@@ -26,6 +27,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(imagenet::tests());
     trials.extend(import::tests());
     trials.extend(opt::tests());
+    trials.extend(standalone::tests());
     trials.extend(zoo::tests());
     #[cfg(feature = "llvm")]
     trials.extend(asm::tests().into_iter().chain(ptx::tests()));
