@@ -5,6 +5,7 @@
 //! give the reference's output within the bound for its sum:
 //! |error| ≤ γ(K)·Σ|x·w|, γ(K) = K·u / (1 − K·u), u = 2⁻²⁴ (Higham, "Accuracy and Stability of Numerical
 //! Algorithms", §3.1), where K is the number of terms plus a few roundings of inputs, weights and epilogue.
+//! A Winograd convolution is bounded alike, by the magnitudes that pass through its transforms.
 //! So one wrong layer cannot hide behind another, and the first one that is off has a name.
 
 use backends::cranelift::Jit;
@@ -13,6 +14,7 @@ use ir::entity::{Node, Value};
 use ir::epilogue::Step;
 use ir::interp::elements::{decode, encode};
 use ir::op::{BodyCtx, BufType};
+use ir::ops::{winograd_input, winograd_output};
 use ir::store::TensorStore;
 use ir::{DType, Diagnostic, Diagnostics, Graph, Layout, Program};
 use rayon::prelude::*;
@@ -46,6 +48,9 @@ const UNIT: f64 = 1.0 / (1 << 24) as f64;
 const EXTRA_ROUNDINGS: u64 = 8;
 /// Units in the last place that `exp` may add (see [`ir::kernel::exp`]), with the division after it.
 const SOFTMAX_ROUNDINGS: u64 = 160;
+
+/// Terms of a row of a Winograd transform, with their products.
+const WINOGRAD_SUM: i64 = 12;
 
 /// Values of the reference by name, as f64 in plain layout.
 type Values = HashMap<String, Vec<f64>>;
@@ -234,6 +239,12 @@ impl Check<'_> {
             Some(n) if matches!(g.op(n).name, "reorder" | "flatten" | "reshape") => {
                 self.operand(g.operand(n, 0), reference)
             }
+            // So are the tiles of a Winograd convolution; a wrong definition of them shows in its result.
+            Some(n) if g.op(n).name == "winograd_input" => {
+                let x = encode(DType::F64, &self.operand(g.operand(n, 0), reference)?);
+                let tiles = self.jit.run_once(&(g.op(n).body)(&self.body_ctx(g, n, DType::F64)), &[&x])?;
+                Ok(decode(DType::F64, &tiles[0]))
+            }
             _ => Err(Diagnostic::error("E0790", format!("the reference has no value '{}'", g.name(v)))
                 .class(ir::diag::Class::Internal)
                 .into()),
@@ -252,6 +263,9 @@ impl Check<'_> {
         let terms = match data.op.name {
             "conv2d" => dims(1)[1..].iter().product::<i64>(),
             "dense" => dims(1)[1],
+            // The sum over channels, and those of the transforms.
+            "winograd_output" => dims(1)[2] + 2 * WINOGRAD_SUM,
+            "winograd_input" => 2 * WINOGRAD_SUM,
             "global_avg_pool" => dims(0)[2..].iter().product(),
             "avg_pool" => data.attrs.pair("kernel").iter().product::<u64>().cast_signed(),
             "softmax" => dims(0)[1] + SOFTMAX_ROUNDINGS.cast_signed(),
@@ -267,7 +281,12 @@ impl Check<'_> {
         let magnitudes: Vec<Vec<u8>> =
             operands.iter().map(|x| encode(DType::F64, &x.iter().map(|v| v.abs()).collect::<Vec<_>>())).collect();
         let magnitudes: Vec<&[u8]> = magnitudes.iter().map(Vec::as_slice).collect();
-        let sums = self.jit.run_once(&(data.op.body)(&ctx), &magnitudes)?;
+        let body = match data.op.name {
+            "winograd_input" => winograd_input::body_of_magnitudes(&ctx),
+            "winograd_output" => winograd_output::body_of_magnitudes(&ctx),
+            _ => (data.op.body)(&ctx),
+        };
+        let sums = self.jit.run_once(&body, &magnitudes)?;
         Ok(decode(DType::F64, &sums[0]).into_iter().map(|s| s * gamma).collect())
     }
 }

@@ -13,6 +13,7 @@ use ir::{Diagnostic, Diagnostics, Graph};
 use std::time::{Duration, Instant};
 
 use crate::Evaluator;
+use crate::graph::Winograd;
 
 /// A transformation of graphs. Running it twice changes nothing the second time.
 pub trait Pass: Sync {
@@ -106,6 +107,7 @@ pub struct PassCtx<'a> {
     pub target: Target,
     /// The batch that costs are estimated for.
     pub batch: u64,
+    pub winograd: Winograd,
     pub evaluator: &'a dyn Evaluator,
     pub log: Log,
     /// Patches that may still be applied.
@@ -127,7 +129,18 @@ impl<'a> PassCtx<'a> {
         limit: Option<usize>,
     ) -> PassCtx<'a> {
         let budget = limit.unwrap_or(usize::MAX);
-        PassCtx { graph, store, target, batch, evaluator, log: Log::default(), budget, pass: "", patches: 0 }
+        PassCtx {
+            graph,
+            store,
+            target,
+            batch,
+            winograd: Winograd::Auto,
+            evaluator,
+            log: Log::default(),
+            budget,
+            pass: "",
+            patches: 0,
+        }
     }
 
     /// Runs one pass and records what it did.

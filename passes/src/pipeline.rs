@@ -2,7 +2,8 @@
 
 use crate::Evaluator;
 use crate::graph::{
-    Canonicalize, Cse, Dce, FoldBn, FoldConstants, FoldShape, FuseEpilogue, Reorders, SelectLayout, SplitBn,
+    Canonicalize, Cse, Dce, FoldBn, FoldConstants, FoldShape, FuseEpilogue, Reorders, SelectAlgorithm, SelectLayout,
+    SplitBn, Winograd,
 };
 use crate::lower::{self, Lowering};
 use crate::pass::{Log, Pass, PassCtx};
@@ -25,7 +26,8 @@ pub fn inference() -> Vec<&'static dyn Pass> {
         &FuseEpilogue, // after the folds: a folded bias is a step of the epilogue
         &SelectLayout,
         &Reorders,
-        &FoldConstants, // evaluates the folds and the packing that the layouts ask for
+        &SelectAlgorithm, // the layouts are those of direct convolution
+        &FoldConstants,   // evaluates the folds and the packing that the layouts ask for
     ]
 }
 
@@ -55,6 +57,7 @@ pub struct PassOptions<'a> {
     pub skip: &'a [String],
     /// Stop after that many patches in total.
     pub limit: Option<usize>,
+    pub winograd: Winograd,
     /// Verify the graph after each pass.
     pub verify_each: bool,
     /// Called after each pass with its name and the graph.
@@ -118,6 +121,7 @@ pub fn optimise(
         by_name(name)?;
     }
     let mut cx = PassCtx::new(graph, MemoryStore::over(store), *target, batch, evaluator, options.limit);
+    cx.winograd = options.winograd;
     for p in passes.into_iter().filter(|p| !options.skip.iter().any(|s| s == p.name())) {
         cx.run(p)?;
         if options.verify_each {

@@ -1,6 +1,6 @@
 //! Whole pass lists against the graph interpreter, on integers: any difference is a bug.
 
-use crate::graph::{FoldBn, FuseEpilogue};
+use crate::graph::{FoldBn, FuseEpilogue, Winograd};
 use crate::lower::{Lowering, lower};
 use crate::pass::{Pass, PassCtx};
 use crate::pipeline::{Options, PassOptions, compile, optimise};
@@ -95,7 +95,9 @@ pub fn check_semantics(text: &str, seed: u64) -> BTreeSet<&'static str> {
     for target in TARGETS {
         let after = RefCell::new(Vec::new());
         let observe = |pass: &'static str, g: &Graph| after.borrow_mut().push((pass, g.clone()));
-        let passes = PassOptions { verify_each: true, after: Some(&observe), ..PassOptions::default() };
+        // Integers stay exact without Winograd's fractions.
+        let winograd = Winograd::Off;
+        let passes = PassOptions { winograd, verify_each: true, after: Some(&observe), ..PassOptions::default() };
         let options = Options { passes, ..Options::new(target, batch) };
         let compiled = compile(g.clone(), store.clone(), &options, &Interpreter).unwrap();
         for (pass, g) in after.borrow().iter() {
@@ -446,7 +448,9 @@ impl crate::Evaluator for Zeros {
 fn the_deepest_network_of_the_paper_becomes_a_short_program() {
     let g = parse(&cifar(200));
     let store = weights(&g, &mut Random::new(1));
-    let compiled = compile(g, store, &Options::new(X86_64_V3, 1), &Zeros).unwrap();
+    let passes = PassOptions { winograd: Winograd::Off, ..PassOptions::default() };
+    let options = Options { passes, ..Options::new(X86_64_V3, 1) };
+    let compiled = compile(g, store, &options, &Zeros).unwrap();
     let p = &compiled.program;
     // A call for each convolution, two for each option-A shortcut, pool and dense.
     assert_eq!(p.calls.len(), 1201 + 2 * 2 + 2);

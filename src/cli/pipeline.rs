@@ -1,6 +1,7 @@
 //! Options of the verbs that optimise a graph.
 
 use ir::{Diagnostics, Graph};
+use passes::graph::Winograd;
 use passes::pipeline::{PassOptions, by_name};
 
 /// Called after each pass with its name and the graph.
@@ -15,6 +16,9 @@ pub struct PipelineArgs {
     /// Leave these passes out
     #[arg(long, value_name = "P,Q", value_delimiter = ',')]
     pub skip: Vec<String>,
+    /// Convolutions by Winograd's method: where it is faster, wherever it can be, or nowhere
+    #[arg(long, value_enum, default_value = "auto")]
+    pub winograd: WinogradArg,
     /// Print the graph after this pass, or after `all`
     #[arg(long, value_name = "P")]
     pub print_after: Option<String>,
@@ -26,12 +30,31 @@ pub struct PipelineArgs {
     pub passes_limit: Option<u64>,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum WinogradArg {
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+impl From<WinogradArg> for Winograd {
+    fn from(arg: WinogradArg) -> Winograd {
+        match arg {
+            WinogradArg::Auto => Winograd::Auto,
+            WinogradArg::On => Winograd::On,
+            WinogradArg::Off => Winograd::Off,
+        }
+    }
+}
+
 impl PipelineArgs {
     pub fn options<'a>(&'a self, after: Option<&'a After>) -> PassOptions<'a> {
         PassOptions {
             only: self.passes.as_deref(),
             skip: &self.skip,
             limit: self.passes_limit.map(|k| usize::try_from(k).unwrap_or(usize::MAX)),
+            winograd: self.winograd.into(),
             verify_each: self.verify_each,
             after,
         }

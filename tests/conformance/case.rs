@@ -97,7 +97,14 @@ impl Case {
     pub fn is_exact_on_integers(&self) -> bool {
         !matches!(
             self.op.name,
-            "batch_norm" | "bn_scale" | "bn_shift" | "fold_bn_bias" | "fold_bn_weight" | "normalize_u8" | "softmax"
+            "batch_norm"
+                | "bn_scale"
+                | "bn_shift"
+                | "fold_bn_bias"
+                | "fold_bn_weight"
+                | "normalize_u8"
+                | "softmax"
+                | "winograd_weight"
         )
     }
 

@@ -4,7 +4,7 @@ use super::case::{Case, case};
 
 /// All cases, op by op.
 pub fn all() -> Vec<Case> {
-    [conv2d(), dense(), pools(), maps(), moves(), folds()].into_iter().flatten().collect()
+    [conv2d(), dense(), pools(), maps(), moves(), folds(), winograd()].into_iter().flatten().collect()
 }
 
 fn conv2d() -> Vec<Case> {
@@ -144,6 +144,39 @@ fn moves() -> Vec<Case> {
         case("subsample", "3,5,7,5", "step=3x1", ""),
         case("subsample", "1,8,3,3", "step=5x5", ""),
     ]
+}
+
+/// Tiles of one size and of two, in one strip and in several; two register tiles and one, three channel blocks.
+fn winograd() -> Vec<Case> {
+    let grids = [
+        ("8,4", "rows=[4,4] columns=[4] strip=1", "2,36,1"),
+        ("4,6", "rows=[2,2] columns=[2,2,2] strip=1", "2,16,3"),
+        ("7,5", "rows=[4,3] columns=[4,1] strip=2", "1,36,4"),
+        ("5,14", "rows=[2,2,1] columns=[4,4,4,2] strip=3", "1,24,12"),
+        ("1,3", "rows=[1] columns=[3] strip=1", "1,15,1"),
+    ];
+    let mut all = vec![
+        case("winograd_weight", "16,8,3,3", "tile=4x4 panel=16", ""),
+        case("winograd_weight", "48,3,3,3", "tile=2x4 panel=24", ""),
+        case("winograd_weight", "5,7,3,3", "tile=1x3 panel=1", ""),
+    ];
+    for (image, grid, tiles) in grids {
+        let tiles: Vec<&str> = tiles.split(',').collect();
+        let [strips, points, tiles] = tiles[..] else { unreachable!("three numbers") };
+        for block in [8, 16] {
+            all.push(case("winograd_input", &format!("1,16,{image}"), &format!("{grid} block={block}"), ""));
+            let output = |images: u32, panels: u32, panel: u32, epilogue: &str| {
+                let blocks = 16 / block;
+                let v = format!("{images},{strips},{points},{blocks},{tiles},{block}");
+                case("winograd_output", &format!("{v} {panels},{points},16,{panel}"), grid, epilogue)
+            };
+            all.push(output(1, 1, 2 * block, "bias add relu"));
+            all.push(output(2, 2, block, "scale_shift clamp"));
+            all.push(output(1, 1, 3 * block, ""));
+        }
+    }
+    all.push(case("winograd_input", "3,5,4,4", "rows=[4] columns=[4] strip=1 block=1", ""));
+    all
 }
 
 fn folds() -> Vec<Case> {

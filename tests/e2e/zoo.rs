@@ -66,8 +66,9 @@ fn planted_fault() {
     let options = passes::pipeline::Options::new(X86_64_V2, 1);
     let mut compiled = passes::pipeline::compile(loaded.graph.clone(), loaded.store.clone(), &options, &jit)
         .expect("a network of the paper compiles");
+    let is_convolution = |op: &str| ["conv2d", "winograd_output"].contains(&op);
     let convolutions: Vec<usize> =
-        compiled.program.calls.iter().filter(|c| c.op == "conv2d").map(|c| c.kernel).collect();
+        compiled.program.calls.iter().filter(|c| is_convolution(&c.op)).map(|c| c.kernel).collect();
     let victim = convolutions[9];
     let first = compiled.program.calls.iter().find(|c| c.kernel == victim).expect("the kernel is called").node.clone();
     assert!(swap_factors(&mut compiled.program.kernels[victim].body), "the kernel has a multiply-add to damage");

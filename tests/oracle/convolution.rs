@@ -54,7 +54,7 @@ pub fn dense(call: &Call) -> Truth {
 
 /// Applies the steps in order. A sum adds one rounding, a product with a sum two; relu and clamp move no two values
 /// further apart.
-fn finish(call: &Call, mut t: Truth) -> Truth {
+pub fn finish(call: &Call, mut t: Truth) -> Truth {
     let dims = t.y.dims.clone();
     let below: usize = dims[2..].iter().product();
     let mut steps = 0.0;

@@ -3,7 +3,7 @@
 use super::{Call, Tensor, Truth};
 
 /// The result is rounded once; before that at most 8 roundings in f64, relative to the magnitudes in `scale64`.
-fn once(y: Tensor, scale64: Vec<f64>) -> Truth {
+pub fn once(y: Tensor, scale64: Vec<f64>) -> Truth {
     let scale = y.data.iter().map(|v| v.abs()).collect();
     Truth { y, scale, roundings: 1.0, scale64, roundings64: 8.0 }
 }

@@ -8,6 +8,7 @@ mod movement;
 pub mod place;
 mod pool;
 mod softmax;
+mod winograd;
 
 use std::collections::BTreeMap;
 
@@ -144,6 +145,9 @@ pub fn oracle(op: &str) -> Option<fn(&Call) -> Truth> {
         "scale_shift" => elementwise::scale_shift,
         "softmax" => softmax::softmax,
         "subsample" => movement::subsample,
+        "winograd_input" => winograd::input,
+        "winograd_output" => winograd::output,
+        "winograd_weight" => winograd::weight,
         _ => return None,
     })
 }

@@ -31,12 +31,16 @@ pub mod reshape;
 pub mod scale_shift;
 pub mod softmax;
 pub mod subsample;
+pub mod winograd_input;
+pub mod winograd_output;
+pub mod winograd_weight;
 
 /// Shape and cost rules and body pieces that several ops share.
 mod common;
 mod fold;
 pub mod pool;
 pub mod window;
+pub mod winograd;
 
 #[cfg(test)]
 mod tests;
@@ -66,4 +70,7 @@ pub static ALL: &[&OpDef] = &[
     &scale_shift::SCALE_SHIFT,
     &softmax::SOFTMAX,
     &subsample::SUBSAMPLE,
+    &winograd_input::WINOGRAD_INPUT,
+    &winograd_output::WINOGRAD_OUTPUT,
+    &winograd_weight::WINOGRAD_WEIGHT,
 ];

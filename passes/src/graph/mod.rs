@@ -8,6 +8,7 @@ mod fold_constants;
 mod fold_shape;
 mod fuse_epilogue;
 mod reorders;
+mod select_algorithm;
 mod select_layout;
 mod split_bn;
 
@@ -19,6 +20,7 @@ pub use fold_constants::FoldConstants;
 pub use fold_shape::FoldShape;
 pub use fuse_epilogue::FuseEpilogue;
 pub use reorders::Reorders;
+pub use select_algorithm::{SelectAlgorithm, Winograd};
 pub use select_layout::SelectLayout;
 pub use split_bn::SplitBn;
 

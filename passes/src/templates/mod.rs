@@ -9,7 +9,8 @@ mod dense;
 mod elementwise;
 mod epilogue;
 mod pool;
-mod tiling;
+pub(crate) mod tiling;
+mod winograd;
 
 use ir::op::{BodyCtx, OpCtx, OpDef};
 use ir::target::Target;
@@ -63,6 +64,8 @@ static TABLE: &[Template] = &[
         offers: elementwise::offers,
         build: elementwise::build,
     },
+    Template { ops: &["winograd_input"], offers: winograd::input_offers, build: winograd::build_input },
+    Template { ops: &["winograd_output"], offers: winograd::output_offers, build: winograd::build_output },
 ];
 
 /// What templates offer for this node, and last what its generic body costs with all layouts plain.
@@ -110,9 +113,7 @@ fn node_cost(op: &'static OpDef, ctx: &BodyCtx) -> ir::op::Cost {
 /// Time of vector code that does the node's multiply-adds at nine tenths of peak and streams its bytes.
 fn vector_cost_ns(r: &Request) -> f64 {
     let cost = node_cost(r.op, r.ctx);
-    // Two multiply-adds a cycle and lane at 3 GHz where the hardware fuses them.
-    let macs_per_ns = f64::from(r.target.lanes) * if r.target.has_fma { 6.0 } else { 3.0 } * 0.9;
-    cost.macs as f64 / macs_per_ns + cost.bytes as f64 * STREAM_NS_PER_BYTE
+    cost.macs as f64 / (r.target.macs_per_ns() * 0.9) + cost.bytes as f64 * STREAM_NS_PER_BYTE
 }
 
 #[cfg(test)]

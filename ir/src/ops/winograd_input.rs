@@ -1,0 +1,193 @@
+//! `winograd_input`: v[n, s, (i,j), c/b, t, c%b] = Σ Bᵀ[i,r]·x[n, c, row + r − 1, column + q − 1]·Bᵀ[j,q]: the tiles
+//! of an image, padded by one, at the points of a Winograd convolution.
+//!
+//! x: [N,C,H,W]; v: [N, strips, rows·columns, C/b, tiles of a strip, b]. Points that a smaller tile does not use are
+//! zero. [`Grid`] says which tile is which.
+
+use super::common::{self, attr, bad_attr};
+use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Tiles, input_matrix, magnitudes, points, rows_times};
+use crate::entity::{Buf, Reg};
+use crate::kernel::build::{max_of, min_of};
+use crate::kernel::{Affine, KernelBuilder};
+use crate::op::{AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::types::{Dim, TensorType};
+
+pub const WINOGRAD_INPUT: OpDef = OpDef {
+    name: "winograd_input",
+    doc: "v = B^T x B for each tile and channel of an image padded by one",
+    operands: &["x"],
+    variadic: false,
+    epilogue: false,
+    attrs: &[ROWS, COLUMNS, STRIP, attr("block", AttrKind::Int, None, "channels that are neighbours in memory")],
+    shape,
+    cost: |ctx| Cost { macs: 0, ..common::memory_cost(ctx) },
+    body: |ctx| build(ctx, 1, &input_matrix),
+};
+
+fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
+    let grid = Grid::of(ctx.attrs)?;
+    let [c, h, w] = common::image(ctx, 0)?;
+    if [grid.height(), grid.width()].map(i64::cast_unsigned) != [h, w] {
+        return Err(bad_attr(format!("the tiles cover {}x{}, the image has {h}x{w}", grid.height(), grid.width())));
+    }
+    let block = u64::try_from(ctx.attrs.int("block")).ok().filter(|&b| b > 0 && c % b == 0);
+    let block = block.ok_or_else(|| bad_attr(format!("the block does not divide {c} channels")))?;
+    let x = &ctx.operands[0];
+    let [i, j] = grid.points();
+    let size = |n: i64| Dim::Size(n.cast_unsigned());
+    let shape = [x.shape[0], size(grid.strips()), size(i * j), (c / block).into(), size(grid.tiles()), block.into()];
+    Ok(vec![TensorType::new(x.dtype, shape)])
+}
+
+/// The kernel on vectors of `lanes` channels, which are neighbours in `x`: 1, or the block of both layouts.
+pub fn kernel(ctx: &BodyCtx, lanes: u32) -> crate::Kernel {
+    build(ctx, lanes, &input_matrix)
+}
+
+/// The body on sums of magnitudes: with |x| as operand it bounds what the transform can amplify.
+pub fn body_of_magnitudes(ctx: &BodyCtx) -> crate::Kernel {
+    build(ctx, 1, &|m| magnitudes(input_matrix(m)))
+}
+
+fn build(ctx: &BodyCtx, lanes: u32, matrix: &dyn Fn(i64) -> Matrix) -> crate::Kernel {
+    let grid =
+        Grid::of(ctx.attrs).unwrap_or_else(|p| unreachable!("invariant: the shape rule has checked {}", p.message));
+    let &[images, strips, _, blocks, _, block] = &ctx.results[0].dims[..] else {
+        unreachable!("invariant: the shape rule gives six dimensions");
+    };
+    let mut k = KernelBuilder::new(format!("winograd_input_{}x{}_{}", grid.height(), grid.width(), blocks * block));
+    let (ins, out) = common::params(&mut k, ctx);
+    let [i, j] = grid.points();
+    let half = k.scratch("half", ctx.results[0].dtype, &[i * j, i64::from(lanes)]);
+    let parts = block / i64::from(lanes);
+    let digits = common::tasks_over(&mut k, &[images, strips, blocks, parts]);
+    let [image, strip, channel_block, part] = &digits[..] else { unreachable!("invariant: four digits") };
+    let at = At { image, strip, channel_block, lane: &(part * i64::from(lanes)) };
+    let t = Transform { ctx, matrix, grid: &grid, x: ins[0], out, half, lanes };
+    for rows in split_borders(Grid::runs(&grid.rows)) {
+        let first = max_of([Affine::constant(rows.first), strip * grid.strip]);
+        let end = min_of([Affine::constant(rows.first + rows.count), strip * grid.strip + grid.strip]);
+        k.for_(first, end, |k, row| {
+            for columns in split_borders(Grid::runs(&grid.columns)) {
+                k.for_(columns.first, columns.first + columns.count, |k, column| {
+                    t.tile(k, &at, (&rows, &row), (&columns, &column));
+                });
+            }
+        });
+    }
+    k.finish()
+}
+
+/// Runs in which all tiles reach equally far out of the image: the first and the last stand alone.
+fn split_borders(runs: Vec<Tiles>) -> Vec<Tiles> {
+    let total = runs.iter().map(|r| r.count).sum::<i64>();
+    let part = |r: &Tiles, from: i64, to: i64| Tiles {
+        first: from,
+        count: to - from,
+        start: r.start + (from - r.first) * r.size,
+        ..*r
+    };
+    let mut out = Vec::new();
+    for r in runs {
+        let end = r.first + r.count;
+        let cuts = [r.first, 1.clamp(r.first, end), (total - 1).clamp(r.first, end), end];
+        out.extend(cuts.windows(2).filter(|c| c[0] < c[1]).map(|c| part(&r, c[0], c[1])));
+    }
+    out
+}
+
+struct At<'a> {
+    image: &'a Affine,
+    strip: &'a Affine,
+    channel_block: &'a Affine,
+    /// First channel inside the block.
+    lane: &'a Affine,
+}
+
+struct Transform<'a> {
+    ctx: &'a BodyCtx<'a>,
+    matrix: &'a dyn Fn(i64) -> Matrix,
+    grid: &'a Grid,
+    x: Buf,
+    out: Buf,
+    /// Bᵀ x, before the columns are transformed.
+    half: Buf,
+    lanes: u32,
+}
+
+impl Transform<'_> {
+    fn tile(&self, k: &mut KernelBuilder, at: &At, rows: (&Tiles, &Affine), columns: (&Tiles, &Affine)) {
+        let dtype = self.ctx.results[0].dtype;
+        let ((rows, row), (columns, column)) = (rows, columns);
+        let (height, width) = (points(rows.size), points(columns.size));
+        let (by_rows, by_columns) = ((self.matrix)(rows.size), (self.matrix)(columns.size));
+        let zero = k.constant(dtype, self.lanes, 0.0);
+        let (top, left) = (origin(rows, row), origin(columns, column));
+        let inside_rows = inside(rows, self.grid.height());
+        let inside_columns = inside(columns, self.grid.width());
+
+        for q in (0..width).filter(|q| inside_columns.contains(q)) {
+            let xs: Vec<Option<Reg>> = (0..height)
+                .map(|r| inside_rows.contains(&r).then(|| self.load(k, at, &(&top + r), &(&left + q))))
+                .collect();
+            for (i, v) in (0..).zip(rows_times(k, &by_rows, &xs)) {
+                k.store(self.half, &[Affine::constant(i * width + q), 0.into()], v.unwrap_or(zero));
+            }
+        }
+        // Opaque, or a back end keeps all of them in registers that it does not have.
+        let half = k.view(self.half, &[0.into(), 0.into()], true);
+        // Tiles are counted from the first row of the strip; a mixed grid has one strip.
+        let row = row - &(at.strip * self.grid.strip);
+        let (rows, columns) = self.runs_of(rows, columns);
+        let tile = self.grid.position(&rows, &columns, &row, column);
+        let [all_rows, all_columns] = self.grid.points();
+        for i in 0..all_rows {
+            let xs: Vec<Option<Reg>> = (0..width)
+                .map(|q| {
+                    (i < height && inside_columns.contains(&q))
+                        .then(|| k.load_vec(half, self.lanes, &[Affine::constant(i * width + q), 0.into()]))
+                })
+                .collect();
+            let mut vs = rows_times(k, &by_columns, &xs);
+            vs.resize(all_columns as usize, None);
+            for (j, v) in (0..).zip(vs) {
+                let index = [
+                    at.image.clone(),
+                    at.strip.clone(),
+                    Affine::constant(i * all_columns + j),
+                    at.channel_block.clone(),
+                    tile.clone(),
+                    at.lane.clone(),
+                ];
+                k.store(self.out, &index, v.unwrap_or(zero));
+            }
+        }
+    }
+
+    /// The runs of equal tiles that the given parts belong to.
+    fn runs_of(&self, rows: &Tiles, columns: &Tiles) -> (Tiles, Tiles) {
+        let whole = |tiles: &[i64], part: &Tiles| {
+            let mut runs = Grid::runs(tiles).into_iter();
+            runs.find(|r| r.size == part.size).expect("invariant: a part belongs to a run")
+        };
+        (whole(&self.grid.rows, rows), whole(&self.grid.columns, columns))
+    }
+
+    fn load(&self, k: &mut KernelBuilder, at: &At, row: &Affine, column: &Affine) -> Reg {
+        let x = &self.ctx.operands[0];
+        let block = self.ctx.results[0].dims[5];
+        let channel = at.channel_block * block + at.lane;
+        k.load_vec(self.x, self.lanes, &x.at(&[at.image.clone(), channel, row.clone(), column.clone()]))
+    }
+}
+
+/// First input row (or column) of a tile: one before its first output.
+fn origin(tiles: &Tiles, index: &Affine) -> Affine {
+    (index - tiles.first) * tiles.size + (tiles.start - 1)
+}
+
+/// Inputs of every tile of a run that lie inside `len` elements.
+fn inside(tiles: &Tiles, len: i64) -> std::ops::Range<i64> {
+    let last = tiles.start + (tiles.count - 1) * tiles.size - 1;
+    (1 - tiles.start).max(0)..points(tiles.size).min(len - last)
+}

@@ -1,0 +1,188 @@
+//! `select-algorithm`: 3×3 convolutions by Winograd's method where that is faster than directly.
+//!
+//! It runs after the layouts are chosen, which are the same for both. The node becomes two, a transform of the input
+//! and the products; the transform of the weights is a constant like any packing.
+//!
+//! The estimate: multiply-adds at the speed of register tiles, plus the bytes of the transformed domain, plus the
+//! bytes of the weights, which are four times those of the filter for tiles of 4 and so decide for small images.
+
+use super::{constants, is_op, op};
+use crate::pass::{Pass, PassCtx, Refusal, Verdict, keep};
+use crate::templates::tiling;
+use cranelift_entity::EntitySet;
+use ir::entity::{Node, Value};
+use ir::graph::{GraphRef, Patch, Src};
+use ir::op::{Attr, Attrs};
+use ir::ops::conv2d::Conv2d;
+use ir::ops::winograd::{Grid, MAX_TILE};
+use ir::target::Target;
+use ir::types::Dim;
+use ir::{DType, Diagnostics, Layout};
+
+pub struct SelectAlgorithm;
+
+/// Which convolutions are computed by Winograd's method.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Winograd {
+    /// Those that it makes faster, by the estimate.
+    #[default]
+    Auto,
+    /// All that it can compute.
+    On,
+    /// None: every sum has the roundings of a direct convolution.
+    Off,
+}
+
+keep! {
+    /// Winograd's method is for 3x3 filters
+    FilterNot3x3,
+    /// Winograd's method is for stride 1, dilation 1 and one group
+    StridedOrGrouped,
+    /// Winograd's method is for images padded by 1
+    PadNotOne,
+    /// the images are not blocked by channels, or the weights not packed from a plain filter
+    NotBlocked,
+    /// a direct convolution is faster here
+    DirectIsFaster,
+}
+
+impl Pass for SelectAlgorithm {
+    fn name(&self) -> &'static str {
+        "select-algorithm"
+    }
+
+    fn doc(&self) -> &'static str {
+        "computes 3x3 convolutions by Winograd's method where that is faster"
+    }
+
+    fn refusals(&self) -> &'static [Refusal] {
+        Keep::ALL
+    }
+
+    fn run(&self, cx: &mut PassCtx) -> Result<(), Diagnostics> {
+        if cx.winograd == Winograd::Off {
+            return Ok(());
+        }
+        let constant = constants(&cx.graph);
+        cx.rewrite(|cx, view, n| select(cx, view, n, &constant))
+    }
+}
+
+fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -> Verdict<Keep> {
+    let g = view.graph;
+    let d = &g.nodes[n];
+    (is_op(g, n, "conv2d") && g.ty(d.results[0]).dtype == DType::F32).then(|| {
+        let (x, w, y) = (g.ty(d.operands[0]), d.operands[1], d.results[0]);
+        let conv = Conv2d::of(&d.attrs);
+        let &[_, Dim::Size(channels), Dim::Size(height), Dim::Size(width)] = &x.shape[..] else {
+            return Err(Keep::NotBlocked);
+        };
+        if g.ty(w).dims(1)[2..] != [3, 3] {
+            return Err(Keep::FilterNot3x3);
+        }
+        if conv.stride != [1, 1] || conv.dilation != [1, 1] || conv.groups != 1 {
+            return Err(Keep::StridedOrGrouped);
+        }
+        if conv.pad != [1; 4] {
+            return Err(Keep::PadNotOne);
+        }
+        let block = cx.target.block;
+        let filter = g.def(w).filter(|&r| is_op(g, r, "reorder")).map(|r| g.operand(r, 0));
+        let filter = filter.filter(|&f| constant.contains(f) && g.ty(f).layout == Layout::Plain);
+        let blocked = |v: Value| g.ty(v).layout == Layout::Blocked(block);
+        let (Some(filter), true) = (filter, blocked(d.operands[0]) && blocked(y)) else {
+            return Err(Keep::NotBlocked);
+        };
+        let sizes = [height, width, channels, g.ty(w).dims(1)[0]].map(u64::cast_signed);
+        let tile = tiling::pick_tile(&cx.target, sizes[3] / i64::from(block)).ok_or(Keep::NotBlocked)?;
+        let problem = Problem { sizes, images: cx.batch.cast_signed(), target: &cx.target };
+        let best = [MAX_TILE, 2]
+            .map(|m| problem.grid(m))
+            .into_iter()
+            .min_by(|a, b| problem.winograd_ns(a).total_cmp(&problem.winograd_ns(b)));
+        let grid = best.expect("invariant: there are two candidates");
+        if cx.winograd == Winograd::Auto && problem.winograd_ns(&grid) >= problem.direct_ns() {
+            return Err(Keep::DirectIsFaster);
+        }
+        Ok(patch(view, n, filter, &grid, i64::from(block), i64::from(tile.blocks * block)))
+    })
+}
+
+fn patch(view: &GraphRef, n: Node, filter: Value, grid: &Grid, block: i64, panel: i64) -> Patch {
+    let g = view.graph;
+    let d = &g.nodes[n];
+    let y = d.results[0];
+    let tiles = |list: &[i64]| Attr::Dims(list.iter().map(|m| Dim::Size(m.cast_unsigned())).collect());
+    let with_grid = |attrs: Attrs| {
+        attrs.set("rows", tiles(&grid.rows)).set("columns", tiles(&grid.columns)).set("strip", Attr::Int(grid.strip))
+    };
+    let (input, output, weight) = (op("winograd_input"), op("winograd_output"), op("winograd_weight"));
+    let mut p = Patch::new("select-algorithm");
+    let attrs = with_grid(Attrs::defaults(input)).set("block", Attr::Int(block));
+    let v = p.add(format!("{}.tiles", g.name(y)), input, attrs, vec![d.operands[0].into()], vec![], None);
+    let largest = [grid.rows[0], grid.columns[0]].map(i64::cast_unsigned);
+    let attrs = Attrs::defaults(weight).set("tile", Attr::Pair(largest)).set("panel", Attr::Int(panel));
+    let u = p.add(format!("{}.winograd", g.name(filter)), weight, attrs, vec![filter.into()], vec![], None);
+    let operands = [v, u].into_iter().chain(d.operands[2..].iter().map(|&o| Src::Old(o))).collect();
+    let attrs = with_grid(Attrs::defaults(output));
+    let replacement = p.add(g.name(y), output, attrs, operands, d.epilogue.clone(), Some(g.ty(y).layout));
+    p.replace(y, replacement);
+    p
+}
+
+/// A convolution whose time is estimated.
+struct Problem<'a> {
+    /// Height, width, input and output channels.
+    sizes: [i64; 4],
+    images: i64,
+    target: &'a Target,
+}
+
+/// Time of a byte of the transformed domain, written and read, and of a byte of weights from memory.
+const TRANSFORM_NS_PER_BYTE: f64 = 0.033;
+const WEIGHT_NS_PER_BYTE: f64 = 0.04;
+/// Strips shorter than this leave register tiles unfilled.
+const FEWEST_TILES: i64 = 12;
+
+impl Problem<'_> {
+    /// Tiles of `m` outputs, with smaller ones where they do not divide the image. One strip if the weights are too
+    /// large to be read again for each.
+    fn grid(&self, m: i64) -> Grid {
+        let [height, width, ic, oc] = self.sizes;
+        let tiles = |len: i64| -> Vec<i64> {
+            let rest = (len % m > 0).then_some(len % m);
+            std::iter::repeat_n(m, (len / m) as usize).chain(rest).collect()
+        };
+        let (rows, columns) = (tiles(height), tiles(width));
+        let count = rows.len() as i64;
+        let mut grid = Grid { rows, columns, strip: count };
+        let [i, j] = grid.points();
+        let is_even = grid.classes().len() == 1;
+        if is_even && i * j * ic * oc * 4 <= 2 * self.target.l2_bytes.cast_signed() {
+            let long_enough = |&s: &i64| count % s == 0 && s * grid.columns.len() as i64 >= FEWEST_TILES;
+            grid.strip = (1..=count).find(long_enough).unwrap_or(count);
+        }
+        grid
+    }
+
+    fn macs_per_ns(&self) -> f64 {
+        self.target.macs_per_ns() * 0.95
+    }
+
+    fn direct_ns(&self) -> f64 {
+        let [height, width, ic, oc] = self.sizes;
+        // Taps in the padding are skipped.
+        let taps = (3 * height - 2) * (3 * width - 2);
+        (self.images * taps * ic * oc) as f64 / self.macs_per_ns() + (9 * ic * oc * 4) as f64 * WEIGHT_NS_PER_BYTE
+    }
+
+    fn winograd_ns(&self, grid: &Grid) -> f64 {
+        let [_, _, ic, oc] = self.sizes;
+        let [i, j] = grid.points();
+        let products = self.images * grid.products();
+        let transformed = self.images * grid.strips() * grid.tiles() * i * j * (ic + oc) * 4;
+        (products * ic * oc) as f64 / self.macs_per_ns()
+            + transformed as f64 * TRANSFORM_NS_PER_BYTE
+            + (i * j * ic * oc * 4) as f64 * WEIGHT_NS_PER_BYTE
+    }
+}

@@ -1,0 +1,153 @@
+//! Winograd convolution in three steps, from its transform matrices written out: Lavin and Gray, CVPR 2016, section
+//! 4.3, with the points in the order 0, 1, ∞, −1, 2, −2 and Bᵀ rescaled so that all tiles share G.
+
+use super::{Call, Tensor, Truth};
+
+/// G, in the order of the points.
+const G: [[f64; 3]; 6] = [
+    [1.0 / 4.0, 0.0, 0.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [0.0, 0.0, 1.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+];
+
+/// Bᵀ for tiles of 1 to 4 outputs.
+fn b(m: usize) -> &'static [&'static [f64]] {
+    match m {
+        1 => &[&[4.0, -4.0, 0.0], &[0.0, -6.0, 0.0], &[0.0, -1.0, 1.0]],
+        2 => &[&[4.0, 0.0, -4.0, 0.0], &[0.0, -3.0, -3.0, 0.0], &[0.0, -1.0, 0.0, 1.0], &[0.0, 3.0, -3.0, 0.0]],
+        3 => &[
+            &[4.0, -2.0, -4.0, 2.0, 0.0],
+            &[0.0, -6.0, -3.0, 3.0, 0.0],
+            &[0.0, 2.0, -1.0, -2.0, 1.0],
+            &[0.0, 2.0, -3.0, 1.0, 0.0],
+            &[0.0, -4.0, 0.0, 4.0, 0.0],
+        ],
+        4 => &[
+            &[4.0, 0.0, -5.0, 0.0, 1.0, 0.0],
+            &[0.0, -4.0, -4.0, 1.0, 1.0, 0.0],
+            &[0.0, 4.0, 0.0, -5.0, 0.0, 1.0],
+            &[0.0, 4.0, -4.0, -1.0, 1.0, 0.0],
+            &[0.0, -2.0, -1.0, 2.0, 1.0, 0.0],
+            &[0.0, 2.0, -1.0, -2.0, 1.0, 0.0],
+        ],
+        _ => panic!("no tile of {m}"),
+    }
+}
+
+/// Aᵀ: row j has the j-th powers of the points.
+fn a(m: usize, j: usize, point: usize) -> f64 {
+    match [0.0, 1.0, f64::INFINITY, -1.0, 2.0, -2.0][point] {
+        f64::INFINITY => f64::from(u8::from(j + 1 == m)),
+        p => p.powi(j as i32),
+    }
+}
+
+struct Tile {
+    row: usize,
+    column: usize,
+    height: usize,
+    width: usize,
+}
+
+/// The tiles of every strip in order: large × small ones first, then large × large, small × large, small × small.
+fn strips(call: &Call) -> Vec<Vec<Tile>> {
+    let sizes = |name: &str| call.numbers[name].iter().map(|&n| n as usize).collect::<Vec<_>>();
+    let (rows, columns, [strip]) = (sizes("rows"), sizes("columns"), call.counts("strip"));
+    let mut out = Vec::new();
+    for part in (0..rows.len()).collect::<Vec<_>>().chunks(strip) {
+        let mut tiles = Vec::new();
+        for (large_row, large_column) in [(true, false), (true, true), (false, true), (false, false)] {
+            for &i in part.iter().filter(|&&i| (rows[i] == rows[0]) == large_row) {
+                for j in (0..columns.len()).filter(|&j| (columns[j] == columns[0]) == large_column) {
+                    let (row, column) = (rows[..i].iter().sum(), columns[..j].iter().sum());
+                    tiles.push(Tile { row, column, height: rows[i], width: columns[j] });
+                }
+            }
+        }
+        out.push(tiles);
+    }
+    out
+}
+
+fn points(call: &Call) -> [usize; 2] {
+    ["rows", "columns"].map(|name| call.numbers[name][0] as usize + 2)
+}
+
+/// u[p,(i,j),c,l] = G w[p·panel + l, c] Gᵀ
+pub fn weight(call: &Call) -> Truth {
+    let w = call.x();
+    let ([panel], [height, width]) = (call.counts("panel"), call.counts("tile").map(|m: usize| m + 2));
+    let mut scale = Vec::new();
+    let y = Tensor::build(&[w.dims[0] / panel, height * width, w.dims[1], panel], |at| {
+        let (i, j) = (at[1] / width, at[1] % width);
+        let term = |r: usize, q: usize| G[i][r] * G[j][q] * w.at(&[at[0] * panel + at[3], at[2], r, q]);
+        let terms: Vec<f64> = (0..9).map(|k| term(k / 3, k % 3)).collect();
+        scale.push(terms.iter().map(|t| t.abs()).sum());
+        terms.iter().sum()
+    });
+    super::fold::once(y, scale)
+}
+
+/// v[n,s,(i,j),c/b,t,c%b] = Bᵀ x B
+pub fn input(call: &Call) -> Truth {
+    let x = call.x();
+    let ([block], [height, width], strips) = (call.counts("block"), points(call), strips(call));
+    let (h, w) = (x.dims[2], x.dims[3]);
+    let dims = [x.dims[0], strips.len(), height * width, x.dims[1] / block, strips[0].len(), block];
+    let mut scale = Vec::new();
+    let y = Tensor::build(&dims, |at| {
+        let (tile, i, j) = (&strips[at[1]][at[4]], at[2] / width, at[2] % width);
+        let (mut sum, mut magnitude) = (0.0, 0.0);
+        if i < tile.height + 2 && j < tile.width + 2 {
+            for r in 0..tile.height + 2 {
+                for q in 0..tile.width + 2 {
+                    let (row, column) = (tile.row + r, tile.column + q);
+                    if (1..=h).contains(&row) && (1..=w).contains(&column) {
+                        let pixel = x.at(&[at[0], at[3] * block + at[5], row - 1, column - 1]);
+                        let term = b(tile.height)[i][r] * b(tile.width)[j][q] * pixel;
+                        sum += term;
+                        magnitude += term.abs();
+                    }
+                }
+            }
+        }
+        scale.push(magnitude);
+        sum
+    });
+    // Two passes of at most four sums and products each.
+    Truth::rounded(y, scale, 16)
+}
+
+/// y = Aᵀ[Σ u·v]A, then the epilogue
+pub fn output(call: &Call) -> Truth {
+    let (v, u) = (call.x(), &call.inputs[1]);
+    let (strips, [_, width]) = (strips(call), points(call));
+    let (panel, channels, block) = (u.dims[3], u.dims[2], v.dims[5]);
+    let size = |name: &str| call.numbers[name].iter().sum::<f64>() as usize;
+    let mut scale = Vec::new();
+    let y = Tensor::build(&[v.dims[0], u.dims[0] * panel, size("rows"), size("columns")], |at| {
+        let inside =
+            |t: &Tile| (t.row..t.row + t.height).contains(&at[2]) && (t.column..t.column + t.width).contains(&at[3]);
+        let place = strips.iter().enumerate().find_map(|(s, tiles)| Some((s, tiles.iter().position(inside)?)));
+        let (s, t) = place.expect("a tile covers every output");
+        let tile = &strips[s][t];
+        let (mut sum, mut magnitude) = (0.0, 0.0);
+        for i in 0..tile.height + 2 {
+            for j in 0..tile.width + 2 {
+                let factor = a(tile.height, at[2] - tile.row, i) * a(tile.width, at[3] - tile.column, j);
+                for c in 0..channels {
+                    let product = v.at(&[at[0], s, i * width + j, c / block, t, c % block])
+                        * u.at(&[at[1] / panel, i * width + j, c, at[1] % panel]);
+                    sum += factor * product;
+                    magnitude += (factor * product).abs();
+                }
+            }
+        }
+        scale.push(magnitude);
+        sum
+    });
+    super::convolution::finish(call, Truth::rounded(y, scale, channels + 25))
+}
