@@ -10,7 +10,7 @@ use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic
 use ir::epilogue::Step;
 use ir::op::{Attr, Attrs, BodyCtx, BufType, lookup};
 use ir::target::{TARGETS, Target, Tile};
-use ir::{Kernel, Layout, TensorType};
+use ir::{Dim, Kernel, Layout, TensorType};
 use libtest_mimic::Trial;
 use object::{Object, ObjectSection};
 
@@ -20,6 +20,8 @@ pub fn tests() -> Vec<Trial> {
         for &tile in target.tiles {
             let name = format!("asm::{}_{}x{}_stays_in_registers", target.name, tile.pixels, tile.blocks);
             trials.push(test(&name, move || check_tile(target, tile)));
+            let name = format!("asm::winograd_{}_{}x{}_stays_in_registers", target.name, tile.pixels, tile.blocks);
+            trials.push(test(&name, move || check_winograd(target, tile)));
         }
     }
     trials.push(test("asm::a_tile_too_large_is_found_out", || {
@@ -65,6 +67,34 @@ fn check_tile(target: Target, tile: Tile) {
         let floor = if g.in_channels == 3 { 0.7 } else { SHARE_OF_IDEAL };
         assert!(best >= floor * ideal, "{} on {}: {best:.2} of {ideal:.2}, {loops:?}", g.name, target.name);
     }
+}
+
+/// The products of a Winograd convolution run in the same tiles. Its way back to the image is straight code whose
+/// loads come from scratch memory anyway, so it may use the stack; the loops that accumulate may not.
+fn check_winograd(target: Target, tile: Tile) {
+    let loops = hot_loops(&winograd(&only(target, tile), tile));
+    let ideal = ideal_share(&target, tile);
+    let products: Vec<&Loop> = loops.iter().filter(|l| l.share() >= SHARE_OF_IDEAL * ideal).collect();
+    assert!(!products.is_empty(), "no loop on {} is {ideal:.2} multiply-adds: {loops:?}", target.name);
+    assert!(products.iter().all(|l| l.stack == 0), "{}: {products:?}", target.name);
+}
+
+/// Winograd products for a strip that is one full tile and a narrower one.
+fn winograd(target: &Target, tile: Tile) -> (Kernel, Target) {
+    let op = lookup("winograd_output").expect("the op table has winograd_output");
+    let columns = u64::from(2 * tile.pixels - 1);
+    let sizes = |n: u64| Attr::Dims(vec![Dim::Size(4); n as usize]);
+    let attrs = Attrs::defaults(op).set("rows", sizes(2)).set("columns", sizes(columns)).set("strip", Attr::Int(1));
+    let (block, oc) = (u64::from(target.block), u64::from(tile.blocks * target.block));
+    let operands = [[1, 2, 36, 4, columns, block].as_slice(), &[1, 36, 4 * block, oc]].map(TensorType::f32);
+    let result = TensorType::f32(&[1, oc, 8, 4 * columns]).with_layout(Layout::Blocked(target.block));
+    let ctx = BodyCtx {
+        operands: operands.iter().map(|t| BufType::of(t, 1)).collect(),
+        results: vec![BufType::of(&result, 1)],
+        attrs: &attrs,
+        epilogue: &[],
+    };
+    (passes::templates::build(op, &ctx, target).expect("a grid of equal tiles can be built"), *target)
 }
 
 /// Multiply-adds of one step of a tile among all that it needs.
