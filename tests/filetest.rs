@@ -10,6 +10,7 @@ use crate::root;
 use ir::text::{Module, line_column, parse, print};
 use ir::{Diagnostics, Place};
 use libtest_mimic::{Failed, Trial};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +58,22 @@ pub fn tests() -> Vec<Trial> {
         Trial::test(name, move || run(&path).map_err(Failed::from))
     };
     files.into_iter().map(trial).collect()
+}
+
+/// Codes of the problems that the files of a kind without arguments have.
+pub fn codes_found(kind: &str) -> BTreeSet<&'static str> {
+    let (_, check) = KINDS.iter().find(|(k, _)| *k == kind).expect("a kind of file test");
+    let mut files = Vec::new();
+    find(&root().join("tests/rir"), &mut files);
+    let texts = files.iter().filter_map(|p| fs::read_to_string(p).ok());
+    let mut codes = BTreeSet::new();
+    for text in texts.filter(|t| t.starts_with(&format!("// test {kind}\n"))) {
+        let (module, problems) = parse(&text);
+        if let Outcome::Problems(found) = check(&FileTest { arguments: Vec::new(), text, module, problems }) {
+            codes.extend(found.0.iter().map(|d| d.code));
+        }
+    }
+    codes
 }
 
 fn find(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -1,14 +1,18 @@
 //! Graph verifier. It guarantees:
 //!
-//! - G1 the live nodes are in a topological order: operands are inputs, live parameters or results of earlier nodes;
-//! - G2 names of live values are unique and not empty;
-//! - G3 every node has as many operands as its op takes, besides those of the epilogue;
-//! - G4 every declared attribute is present, of its kind, and no other;
-//! - G5 results have the element type and shape that the op's shape rule gives, and a layout that fits them;
-//! - G6 epilogue steps stand only on ops that allow them; each names operands of its own; vectors have one element an
-//!   output channel, an added tensor has the type of the result;
-//! - G7 the graph has outputs, and they are inputs, parameters or live results;
-//! - G8 `N` ranges over at least one number, from 1 up; `N` only occurs as the first dimension.
+//! - **G1** (E0101) The live nodes are in a topological order: operands are inputs, live parameters or results of
+//!   earlier nodes, and a result knows its node.
+//! - **G2** (E0102) Names of live values are unique and not empty.
+//! - **G3** (E0103) Every node has as many operands as its op takes, besides those of the epilogue.
+//! - **G4** (E0104) Every declared attribute is present, of its kind, and no other.
+//! - **G5** (E0105) Results have the element type and shape that the op's shape rule gives, and a layout that fits
+//!   them.
+//! - **G6** (E0106) Epilogue steps stand only on ops that allow them; each names operands of its own; vectors have one
+//!   element an output channel, an added tensor has the type of the result.
+//! - **G7** (E0107) The graph has outputs, and they are inputs, parameters or live results.
+//! - **G8** (E0108) `N` ranges over at least one number, from 1 up; `N` only occurs as the first dimension.
+//!
+//! `tests/coverage.rs` reads this list: each rule has a test that breaks it.
 
 use super::{Def, Graph};
 use crate::diag::{Diagnostic, Diagnostics, Place};

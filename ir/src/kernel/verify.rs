@@ -21,6 +21,7 @@
 //!   that another writes (`disjoint.rs`).
 //!
 //! The interpreter checks K6 to K8 at run time; random kernels are run through both (`tests.rs`).
+//! `tests/coverage.rs` reads this list: each rule has a test that breaks it.
 
 mod disjoint;
 mod ranges;

@@ -1,13 +1,18 @@
 //! Program verifier. It guarantees:
 //!
-//! - P1 every call has one argument for each parameter of its kernel, of the same element type and number of bytes;
-//! - P2 inputs and constants are never written;
-//! - P3 what a call reads was written by an earlier call, unless it is an input or a constant;
-//! - P4 a call writes nothing that it also reads or writes through another parameter;
-//! - P5 arena buffers are 64-byte aligned and inside the arena, constants 64-byte aligned and inside their section;
-//! - P6 arena buffers are used only while they are alive, and two that overlap in memory are never alive at once;
-//! - P7 every output is written;
-//! - P8 a kernel has at most 16 parameters.
+//! - **P1** (E0501) Every call has one argument for each parameter of its kernel, of the same element type and number
+//!   of bytes.
+//! - **P2** (E0502) Inputs and constants are never written.
+//! - **P3** (E0503) What a call reads was written by an earlier call, unless it is an input or a constant.
+//! - **P4** (E0504) A call writes nothing that it also reads or writes through another parameter.
+//! - **P5** (E0505) Arena buffers are 64-byte aligned and inside the arena, constants 64-byte aligned and inside their
+//!   section.
+//! - **P6** (E0506) Arena buffers are used only while they are alive, and two that overlap in memory are never alive at
+//!   once.
+//! - **P7** (E0507) Every output is written.
+//! - **P8** (E0508) A kernel has at most 16 parameters.
+//!
+//! `tests/coverage.rs` reads this list: each rule has a test that breaks it.
 
 use super::{Program, SlotData, Space};
 use crate::diag::{Diagnostic, Diagnostics, Place};
