@@ -6,6 +6,7 @@ mod asm;
 mod cifar;
 mod counts;
 mod examples;
+mod full_size;
 mod imagenet;
 mod import;
 mod opt;
@@ -24,6 +25,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(cifar::tests());
     trials.extend(counts::tests());
     trials.extend(examples::tests());
+    trials.extend(full_size::tests());
     trials.extend(imagenet::tests());
     trials.extend(import::tests());
     trials.extend(opt::tests());
