@@ -91,8 +91,7 @@ pub fn layer_table(layers: &[Layer], totals: &Totals) -> String {
             c.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let text = table.to_string();
-    text.lines().flat_map(|l| [l.trim_end(), "\n"]).collect()
+    text(&table)
 }
 
 pub fn layers_json(layers: &[Layer], totals: &Totals) -> Value {
@@ -117,6 +116,18 @@ pub fn table(header: &[&str]) -> Table {
         c.set_padding((0, 2));
     }
     t
+}
+
+/// The table as lines without blanks at their ends.
+pub fn text(table: &Table) -> String {
+    table.to_string().lines().flat_map(|l| [l.trim_end(), "\n"]).collect()
+}
+
+/// The most memory that this process has held so far, in bytes, where the system tells.
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
+    Some(kib.parse::<u64>().ok()? << 10)
 }
 
 /// Bytes with a unit, e.g. `1.25 MB`.

@@ -182,6 +182,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         written.push(path);
     }
     let p = &compiled.program;
+    let peak = report::peak_memory();
     let mut text = String::new();
     for path in &written {
         text += &format!("{}\n", path.display());
@@ -198,13 +199,17 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             report::bytes(p.const_bytes),
             report::bytes(p.arena_bytes)
         ));
+        if let Some(peak) = peak {
+            env.say(format!("{} of memory held at most", report::bytes(peak)));
+        }
     }
     let steps: serde_json::Map<_, _> = clock.steps.iter().map(|(s, ms)| (s.to_string(), json!(ms))).collect();
     let result = json!({
         "files": written.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
         "target": target.name, "backend": backend.name(), "batch": args.batch,
         "kernels": p.kernels.len(), "calls": p.calls.len(), "code_bytes": code_bytes,
-        "weights_bytes": p.const_bytes, "arena_bytes": p.arena_bytes, "ms": steps,
+        "weights_bytes": p.const_bytes, "arena_bytes": p.arena_bytes, "peak_memory_bytes": peak,
+        "ms": steps,
     });
     Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(text, result) })
 }
