@@ -33,7 +33,7 @@ pub fn read(spec: &str, model: &Model, dims: [u64; 3]) -> Result<Vec<f32>, Failu
         return Ok(array.data.into_iter().map(|v| v as f32).collect());
     }
     // Whether pictures can be taken at all comes before the picture.
-    with_recipe(model, dims, |_| ())?;
+    with_recipe(model, dims, |_| ()).map_err(|d| Failure { diagnostics: d.into(), sources: model.sources.clone() })?;
     let bytes = import::read_file(path, MAX_FILE_BYTES)?;
     let picture = |e: Error| Failure::from(diagnostic(e)).in_file(path);
     let decoded = image::decode(&bytes).map_err(picture)?;

@@ -23,6 +23,12 @@ pub enum Mode {
     Executable = 0o777,
 }
 
+/// Fails at once if no file can be begun at `path`: asked before long work whose result goes there.
+pub fn probe(path: &Path) -> Result<(), Failure> {
+    let is_device = path == Path::new("-") || fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
+    if is_device { Ok(()) } else { Output::create(path, Mode::Data).map(drop) }
+}
+
 /// A file that is being written.
 pub struct Output {
     path: PathBuf,

@@ -116,6 +116,11 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     if args.weights == Weights::External {
         return Err(unsupported("`--weights external`"));
     }
+    let emits = if args.emit.is_empty() { vec![Emit::of_suffix(&args.output)] } else { args.emit.clone() };
+    let path_of = |emit: Emit| if emits.len() == 1 { args.output.clone() } else { emit.path(&args.output) };
+    for &emit in &emits {
+        output::probe(&path_of(emit))?;
+    }
     let mut clock = Clock::new();
     let mut model = store::load(&args.model)?;
     model.check_hash()?;
@@ -150,11 +155,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         params,
         target: &target,
     };
-    let emits = if args.emit.is_empty() { vec![Emit::of_suffix(&args.output)] } else { args.emit.clone() };
     let mut written = Vec::new();
     let mut code_bytes = 0;
     for &emit in &emits {
-        let path = if emits.len() == 1 { args.output.clone() } else { emit.path(&args.output) };
+        let path = path_of(emit);
         match emit {
             Emit::Exe => {
                 let objects = Objects::new(&source, &*backend, None)?;

@@ -2,7 +2,7 @@
 
 use super::new::ShapeArgs;
 use super::{Done, Env, Failure};
-use crate::builders::{self, PoolPad};
+use crate::builders::{self, Family, PoolPad, Spec, StrideIn};
 use crate::import::{self, StateDict, arch, labels, names, npy, preprocess};
 use crate::{report, store};
 use clap::ValueEnum;
@@ -19,7 +19,7 @@ const MAX_TEXT_BYTES: u64 = 16 << 20;
 #[derive(clap::Args)]
 #[command(
     after_help = "Nothing in the file is executed.\n\nExample:\n  rescc import resnet20-12fca82f.th --arch cifar-resnet20 \
-                  --preprocess cifar -o r20.rir"
+                  -o r20.rir"
 )]
 pub struct Args {
     /// File of tensors
@@ -41,13 +41,14 @@ pub struct Args {
     /// Rules `PATTERN -> NAME` for foreign names
     #[arg(long, value_name = "FILE")]
     rename: Option<PathBuf>,
-    /// How pictures become the input: imagenet, imagenet-v2, cifar, caffe, tf, and `key=value` words
+    /// How pictures become the input: imagenet, imagenet-v2, cifar, caffe, tf, and `key=value` words [default: what is
+    /// usual for the network, if anything]
     #[arg(long, value_name = "SPEC")]
     preprocess: Option<String>,
     /// Mean per pixel and channel (.npy, the input's shape), subtracted instead of the preset's mean
     #[arg(long, value_name = "FILE", requires = "preprocess")]
     mean_npy: Option<PathBuf>,
-    /// Class names, a line each, or a table with columns class and name
+    /// Class names, a line each, or a table with columns class and name [default: CIFAR-10's, else none]
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
 }
@@ -81,7 +82,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let spec = arch::settle(&mut dict, &options).map_err(in_file)?;
     let mut graph = builders::build(&spec)?;
     let filled = import::fill(&graph, &dict, &spec.to_string()).map_err(in_file)?;
-    let mean = describe(args, spec.input, &mut graph)?;
+    let mean = describe(args, &spec, &mut graph, &mut dict.notes)?;
     note_conversions(&mut dict, &filled);
 
     let layers = report::layers(&graph, 1);
@@ -117,11 +118,23 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     Ok(Done::new(text, result))
 }
 
-/// Puts preprocessing and labels into the model; returns the mean image, if there is one.
-fn describe(args: &Args, input: [u64; 3], graph: &mut Graph) -> Result<Option<Vec<f32>>, Failure> {
+/// What pictures became before the public weights of this network saw them, where there is one answer.
+fn usual_preprocess(spec: &Spec) -> Option<&'static str> {
+    match (spec.family, spec.input) {
+        _ if spec.is_plain() => None,
+        (Family::Cifar, [3, 32, 32]) => Some("cifar resize=32"),
+        // Those with the stride in the first 1x1 come from Caffe and Keras, each with its own.
+        (Family::ImageNet, [3, 224, 224]) if spec.stride_in == StrideIn::Conv3x3 => Some("imagenet"),
+        _ => None,
+    }
+}
+
+/// Puts preprocessing and labels into the model; returns the mean image, if there is one. What is assumed is noted.
+fn describe(args: &Args, spec: &Spec, graph: &mut Graph, notes: &mut Vec<String>) -> Result<Option<Vec<f32>>, Failure> {
+    let input = spec.input;
     let mut mean = None;
-    if let Some(spec) = &args.preprocess {
-        let mut p: Preprocess = preprocess::parse(spec, input)?;
+    if let Some(words) = &args.preprocess {
+        let mut p: Preprocess = preprocess::parse(words, input)?;
         if let Some(path) = &args.mean_npy {
             let array = npy::read(path)?;
             if array.shape != input {
@@ -134,11 +147,16 @@ fn describe(args: &Args, input: [u64; 3], graph: &mut Graph) -> Result<Option<Ve
             mean = Some(array.data.into_iter().map(|x| x as f32).collect());
         }
         graph.info.preprocess = Some(p);
+    } else if let Some(usual) = usual_preprocess(spec) {
+        graph.info.preprocess = Some(preprocess::parse(usual, input)?);
+        notes.push(format!("pictures are prepared as usual for {spec}, by '{usual}'; --preprocess changes that"));
     }
     if let Some(path) = &args.labels {
         let text = read_text(path)?;
-        let classes = graph.ty(graph.outputs[0]).dims(1)[1];
-        graph.info.labels = labels::parse(&text, classes).map_err(|d| Failure::from(d).in_text(path, &text))?;
+        graph.info.labels = labels::parse(&text, spec.classes).map_err(|d| Failure::from(d).in_text(path, &text))?;
+    } else if spec.family == Family::Cifar && spec.classes == 10 {
+        graph.info.labels = labels::parse(labels::CIFAR10, spec.classes)?;
+        notes.push("classes are called as in CIFAR-10; --labels changes that".into());
     }
     Ok(mean)
 }

@@ -62,7 +62,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
                 format!("{:.1}", p.time.as_secs_f64() * 1e3),
             ]);
         }
-        env.say(t.to_string());
+        env.say(report::text(&t).trim_end());
     }
     let result = json!({
         "passes": optimised.log.passes.iter().map(|p| json!({
@@ -78,7 +78,14 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             env.say(format!("wrote {saved}"));
             String::new()
         }
-        None => text(optimised.graph),
+        None => {
+            let mut graph = optimised.graph;
+            // The model's weights file does not have what passes have computed.
+            if !tensors(&graph).iter().all(|n| model.store.get(n).is_some()) {
+                graph.info.weights = None;
+            }
+            text(graph)
+        }
     };
     Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(shown, result) })
 }
@@ -87,13 +94,17 @@ fn text(graph: Graph) -> String {
     ir::text::print(&Module { info: graph.info.clone(), graphs: vec![graph], ..Module::default() })
 }
 
+/// Names of the tensors that the graph reads.
+fn tensors(graph: &Graph) -> BTreeSet<String> {
+    let params = graph.params.iter().map(|&p| import::tensor_name(graph, p).to_string());
+    params.chain(graph.info.preprocess.as_ref().and_then(|p| p.mean_tensor.clone())).collect()
+}
+
 /// Writes the graph; with its own weights file if passes have computed tensors, or if the model's weights do not lie
 /// beside it.
 fn write(path: &Path, from: &Path, model: &Model, optimised: Optimised) -> Result<String, Failure> {
     let Optimised { graph, store, .. } = optimised;
-    let params = graph.params.iter().map(|&p| import::tensor_name(&graph, p).to_string());
-    let mean = graph.info.preprocess.as_ref().and_then(|p| p.mean_tensor.clone());
-    let names: BTreeSet<String> = params.chain(mean).collect();
+    let names = tensors(&graph);
     let folder =
         |p: &Path| p.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new(".")).canonicalize().ok();
     let is_beside = folder(path) == folder(from);

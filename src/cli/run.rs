@@ -99,7 +99,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         let mut rows = Vec::new();
         for a in &answers {
             let label = model.graph.info.labels.get(a.class).map_or("", String::as_str);
-            text += &format!("  {:6.2} %  {:>4}  {label}\n", a.probability * 100.0, a.class);
+            let line = format!("  {:6.2} %  {:>4}  {label}", a.probability * 100.0, a.class);
+            text += &format!("{}\n", line.trim_end());
             rows.push(json!({ "class": a.class, "label": label, "probability": a.probability }));
         }
         for (i, tap) in args.tap.iter().enumerate() {

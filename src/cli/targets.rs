@@ -29,6 +29,7 @@ pub fn run(_args: &Args, _env: &Env) -> Result<Done, Failure> {
             "tiles": tiles, "l1_bytes": t.l1_bytes, "l2_bytes": t.l2_bytes,
         }));
     }
-    let text = format!("{table}\n`native` stands for the best of these that this machine can run.\n");
+    let text =
+        format!("{}`native` stands for the best of these that this machine can run.\n", crate::report::text(&table));
     Ok(Done::new(text, json!({ "targets": Value::Array(rows) })))
 }

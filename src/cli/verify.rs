@@ -93,7 +93,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             let is_off = |l: &&Layer| !l.is_right() || (args.integer && !l.exact);
             let first_off = layers.iter().find(is_off);
             if args.layers {
-                text += &format!("{}\n", table(&layers));
+                text += &table(&layers);
             }
             text += &summary(&layers, &format!("{backend} {}, {input}", options.target.name));
             results.push(json!({
@@ -147,7 +147,7 @@ fn table(layers: &[Layer]) -> String {
             format!("{:.1} %{mark}", l.of_bound * 100.0),
         ]);
     }
-    t.to_string()
+    crate::report::text(&t)
 }
 
 fn summary(layers: &[Layer], what: &str) -> String {

@@ -2,6 +2,9 @@
 
 use ir::{Diagnostic, Diagnostics, Place};
 
+/// Class names of CIFAR-10, a line each.
+pub const CIFAR10: &str = include_str!("../../examples/labels/cifar10.txt");
+
 const MAX_NAME_BYTES: usize = 4096;
 
 /// The names in order of their classes. There must be `classes` of them.

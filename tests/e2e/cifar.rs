@@ -54,8 +54,6 @@ impl Net {
                 "--mean-npy",
                 path(mean),
             ]);
-        } else {
-            args.extend(["--preprocess", "cifar"]);
         }
         rescc(&args);
         rescc(&["compile", path(&model), "-o", path(&exe)]);

@@ -68,6 +68,7 @@ pub fn tests() -> Vec<Trial> {
         test("e2e::import::lineages_and_shortcuts", lineages_and_shortcuts),
         test("e2e::import::keras_options", keras_options),
         test("e2e::import::labels_and_preprocess_are_kept", labels_and_preprocess_are_kept),
+        test("e2e::import::labels_and_preprocess_are_assumed_aloud", labels_and_preprocess_are_assumed_aloud),
     ];
     trials.extend(TRAINED.map(|t| {
         let name = format!("e2e::import::trained::{}", t.0);
@@ -271,6 +272,34 @@ fn labels_and_preprocess_are_kept() {
     assert!(p.bgr && p.resize.is_none() && p.crop == [32, 32] && p.mean == [0.0; 3]);
     let tensor = model.store.get(p.mean_tensor.as_ref().unwrap()).unwrap();
     assert_eq!((tensor.shape, &tensor.bytes[..4]), (vec![3, 32, 32], 0.25f32.to_le_bytes().as_slice()));
+}
+
+fn labels_and_preprocess_are_assumed_aloud() {
+    let dir = Scratch::new();
+    let out = dir.path("out.rir");
+    // Network, its options, what is assumed of pictures, and of the names of classes.
+    let cases: [(&str, &[&str], Option<&str>, bool); 5] = [
+        ("cifar-resnet8", &[], Some("cifar resize=32"), true),
+        ("cifar-resnet8", &["--classes", "100"], Some("cifar resize=32"), false),
+        ("cifar-plain8", &[], None, true),
+        ("resnet18", &[], Some("imagenet"), false),
+        ("resnet50", &["--stride-in", "1x1"], None, false),
+    ];
+    for (name, options, pictures, names) in cases {
+        let new = ["new", name, "--width", "4", "-o", &dir.path("m.rir")];
+        rescc(&[&new[..], options].concat()).succeeds();
+        let stride = if options.contains(&"1x1") { options } else { &[] };
+        let outcome = rescc(&[&["import", &dir.path("m.safetensors"), "--arch", name, "-o", &out], stride].concat());
+        let said = outcome.stderr.clone();
+        outcome.succeeds();
+        let (graph, ..) = rescc::store::load_graph(out.as_ref()).unwrap_or_else(|f| panic!("{}", f.diagnostics));
+        let [c, h, w] = graph.ty(graph.inputs[0]).dims(1)[1..] else { panic!("no picture") };
+        let parse = |words| rescc::import::preprocess::parse(words, [c, h, w]).expect("a preset");
+        assert_eq!(graph.info.preprocess, pictures.map(parse), "{name}");
+        assert_eq!(pictures.is_some(), said.contains("note: pictures are prepared"), "{said}");
+        assert_eq!(graph.info.labels.get(8).map(String::as_str), names.then_some("ship"), "{name}");
+        assert_eq!(names, said.contains("CIFAR-10"), "{said}");
+    }
 }
 
 fn trained(data: &std::path::Path, (arch, file, args, params, hash): Trained) {

@@ -29,7 +29,7 @@ fn unwritable() {
         &["inspect", &model, "--svg", &nowhere],
         &["run", &model, "--input", "zeros", "--out", &nowhere],
     ] {
-        rescc(args).fails(5, &["E0803", "cannot write", "no/such/place"]);
+        rescc(args).fails(5, &["E0803", "cannot write", "no such file or directory", "--> ", "no/such/place"]);
     }
     std::fs::create_dir(dir.path("folder")).unwrap();
     rescc(&["compile", &model, "-o", &dir.path("folder")]).fails(5, &["E0803", "folder", "directory"]);
