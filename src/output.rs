@@ -169,6 +169,9 @@ fn failure(path: &Path, written: u64, e: &io::Error) -> Failure {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             d.note(format!("{written} bytes were written")).help("free space or choose another place with -o")
         }
+        io::ErrorKind::NotFound if parent(path).is_dir() => {
+            d.help(format!("the system makes no files in '{}': choose another place with -o", parent(path).display()))
+        }
         io::ErrorKind::NotFound => d.help(format!("the directory '{}' does not exist", parent(path).display())),
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             d.help(format!("choose a place with -o that may be written, or change '{}'", parent(path).display()))

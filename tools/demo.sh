@@ -8,7 +8,11 @@ mkdir -p "$out"
 
 step() {
     echo
-    echo "\$ $*"
+    printf '$'
+    for word in "$@"; do
+        case $word in *' '*) printf " '%s'" "$word" ;; *) printf ' %s' "$word" ;; esac
+    done
+    echo
     begun=$(date +%s%N)
     "$@"
     echo "  ($((($(date +%s%N) - begun) / 1000000)) ms)"
@@ -17,8 +21,7 @@ step() {
 weights=../shared/data/resnet56-4bfd9763.th
 if [ -f "$weights" ]; then
     echo "A ResNet-56 with trained weights for CIFAR-10:"
-    step $rescc import "$weights" --arch cifar-resnet56 --preprocess "cifar resize=32" \
-        --labels examples/labels/cifar10.txt -o "$out/r56.rir"
+    step $rescc import "$weights" --arch cifar-resnet56 -o "$out/r56.rir"
     set --
 else
     echo "There are no trained weights beside this checkout: a ResNet-56 with seeded random ones."

@@ -77,7 +77,7 @@ fn exit_codes() {
     ] {
         let (got, _, err) = ran(&args);
         assert_eq!(got, code, "{args:?}: {err}");
-        assert!(err.starts_with("error: ") && err.contains(word), "{args:?}: {err}");
+        assert!(err.starts_with("error: ") && err.contains(word) && err.contains("\n  help: "), "{args:?}: {err}");
     }
     // Bad pictures are named, the good one is still answered.
     let large = at("large.jpg");
@@ -88,8 +88,9 @@ fn exit_codes() {
     let (code, out, err) = ran(&args);
     assert_eq!((code, out.lines().count()), (3, 1), "{err}");
     for (file, word) in bad.iter().zip(["no such file", "truncated PPM", "not a picture", "directory", "256 MiB"]) {
-        let line = err.lines().find(|l| l.contains(&format!("error: {file}: "))).unwrap_or("");
-        assert!(line.contains(word), "{file}: {err}");
+        let mut lines = err.lines().skip_while(|l| !l.contains(&format!("error: {file}: ")));
+        let (line, next) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+        assert!(line.contains(word) && next.starts_with("  help: "), "{file}: {err}");
     }
 }
 

@@ -31,6 +31,9 @@ fn unwritable() {
     ] {
         rescc(args).fails(5, &["E0803", "cannot write", "no such file or directory", "--> ", "no/such/place"]);
     }
+    let outcome = rescc(&["compile", &model, "-o", "/proc/x"]);
+    outcome.fails(5, &["E0803", "cannot write '/proc/x'", "--> /proc/x"]);
+    assert!(!outcome.stderr.contains("does not exist"), "{}", outcome.stderr);
     std::fs::create_dir(dir.path("folder")).unwrap();
     rescc(&["compile", &model, "-o", &dir.path("folder")]).fails(5, &["E0803", "folder", "directory"]);
     rescc(&["new", "cifar-resnet8", "-o", "/dev/stdout"]).fails(5, &["E0803", "two files"]);

@@ -71,11 +71,22 @@ impl Failure {
         if let Some(byte) = self.error.at {
             out += &format!(", at byte {byte}");
         }
-        if let Some(help) = &self.error.help {
-            out += &format!("\n  help: {help}");
-        }
-        out.push('\n');
+        let help = self.error.help.as_deref().unwrap_or_else(|| usual_help(self.error.kind));
+        out += &format!("\n  help: {help}\n");
         out
+    }
+}
+
+/// What to do about errors that say nothing special.
+fn usual_help(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Usage => "--help lists what this program can do",
+        Kind::Read => "check the path; relative paths start at the current directory",
+        Kind::Write => "choose a place that exists, may be written and has room",
+        Kind::Invalid => "the file is damaged or of another kind: fetch or save it again",
+        Kind::Limit => "a smaller file or number fits",
+        Kind::Unsupported => "convert the file, or compile the model for it",
+        Kind::Model => "this is a bug of the compiler: please report the model and the command line",
     }
 }
 

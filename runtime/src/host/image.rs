@@ -41,7 +41,9 @@ pub fn decode(bytes: &[u8]) -> Result<Image, Error> {
         [b'P', b'1'..=b'7', ..] => {
             Err(Error::new(Kind::Unsupported, "this PNM form is not read").help("save it as P5 or P6"))
         }
-        _ => Err(Error::new(Kind::Invalid, "not a picture: neither JPEG, PNG nor PPM").at(0)),
+        _ => Err(Error::new(Kind::Invalid, "not a picture: neither JPEG, PNG nor PPM")
+            .at(0)
+            .help("give a picture of one of these kinds, or a .npy array")),
     }
 }
 
