@@ -179,7 +179,9 @@ fn arrays_are_inputs() {
 #[test]
 fn a_failed_output_has_its_code() {
     let r = run(&["red.ppm", "--out", "/readonly/y.npy"]);
-    assert_eq!((r.code, r.err.as_str()), (5, "error: /readonly/y.npy: cannot be written: permission denied\n"));
+    let said = "error: /readonly/y.npy: cannot be written: permission denied\n  \
+                help: choose a place that exists, may be written and has room\n";
+    assert_eq!((r.code, r.err.as_str()), (5, said));
 }
 
 #[test]
