@@ -1,7 +1,7 @@
 //! How long linking takes with so many MiB of weights, and what it costs in memory:
 //! `cargo run --release -p rescc-backends --example link -- 100`
 
-use backends::link::{Input, Linker, executable};
+use backends::link::{Input, Linker, Stage};
 use backends::object::{Piece, write_weights};
 use object::write::{Object, Relocation, StandardSection, Symbol, SymbolSection};
 use object::{Architecture, BinaryFormat, Endianness, RelocationFlags, SymbolFlags, SymbolKind, SymbolScope, elf};
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Input::writer("weights.o", |file| write_weights("m", weights.len() as u64, pieces, file)),
             ];
             let begin = Instant::now();
-            executable(inputs, linker, &output)?;
+            Stage::new(inputs, &output).and_then(|s| s.executable(linker))?;
             let time = begin.elapsed().as_secs_f64() * 1e3;
             println!("{linker:?}: {mib} MiB of weights in {time:.0} ms, {} bytes", output.metadata()?.len());
         }

@@ -10,7 +10,7 @@ use backends::cranelift::Jit;
 use backends::link;
 use ir::Diagnostic;
 use ir::diag::Class;
-use passes::pipeline::Options;
+use passes::pipeline::{Compiled, Options};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -146,17 +146,17 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &evaluator)?;
     clock.done("optimise");
 
+    let Compiled { program, store: constants, .. } = compiled;
     let source = Source {
         name: &graph_name,
-        program: &compiled.program,
-        constants: &*compiled.store,
+        program: &program,
+        constants: &*constants,
         tensors: &*model.store,
         info: &info,
         params,
         target: &target,
     };
-    let mut written = Vec::new();
-    let mut code_bytes = 0;
+    let (mut written, mut executable, mut code_bytes) = (Vec::new(), None, 0);
     for &emit in &emits {
         let path = path_of(emit);
         match emit {
@@ -164,8 +164,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
                 let objects = Objects::new(&source, &*backend, None)?;
                 clock.done("compile");
                 code_bytes = objects.code_bytes();
-                link::executable(objects.inputs(true), args.linker.into(), &path)?;
-                clock.done("link");
+                executable = Some(link::Stage::new(objects.inputs(true), &path)?);
             }
             Emit::Obj | Emit::Lib | Emit::So | Emit::Header => {
                 let prefix = args.prefix.as_deref().unwrap_or(&graph_name);
@@ -175,17 +174,23 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
                 clock.done("compile");
             }
             Emit::LlvmIr | Emit::Asm | Emit::Ptx => {
-                let text = toolchain::text_of(&compiled.program.kernels, emit.into(), &target)?;
+                let text = toolchain::text_of(&program.kernels, emit.into(), &target)?;
                 output::write(&path, Mode::Data, text.as_bytes())?;
             }
             Emit::Rir => {
-                let text = format!("rir 1\n\n{}", ir::text::print_program(&compiled.program));
+                let text = format!("rir 1\n\n{}", ir::text::print_program(&program));
                 output::write(&path, Mode::Data, text.as_bytes())?;
             }
         }
         written.push(path);
     }
-    let p = &compiled.program;
+    // The linker maps the weights twice: what they were computed from has to go first.
+    drop((constants, model.store));
+    if let Some(stage) = executable {
+        stage.executable(args.linker.into())?;
+        clock.done("link");
+    }
+    let p = &program;
     let peak = report::peak_memory();
     let mut text = String::new();
     for path in &written {

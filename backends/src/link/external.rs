@@ -2,14 +2,14 @@
 //!
 //! It runs in the directory that holds the inputs under their fixed names, so no path reaches the output.
 
-use super::{Linker, OUTPUT, Staged, refused};
+use super::{Linker, OUTPUT, Stage, refused};
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics};
 use std::io;
 use std::path::Path;
 use std::process::{Command, Output};
 
-pub fn executable(linker: Linker, inputs: &Staged) -> Result<(), Diagnostics> {
+pub fn executable(linker: Linker, inputs: &Stage) -> Result<(), Diagnostics> {
     let own = match linker {
         Linker::Cc => &["-static-pie", "-nostdlib", "-nostartfiles"][..],
         _ => &["-static", "-pie", "--no-dynamic-linker"],
@@ -17,7 +17,7 @@ pub fn executable(linker: Linker, inputs: &Staged) -> Result<(), Diagnostics> {
     link(linker, own, &["--gc-sections"], inputs)
 }
 
-pub fn relocatable(linker: Linker, inputs: &Staged) -> Result<(), Diagnostics> {
+pub fn relocatable(linker: Linker, inputs: &Stage) -> Result<(), Diagnostics> {
     let own = match linker {
         Linker::Cc => &["-r", "-nostdlib"][..],
         _ => &["-r"],
@@ -25,18 +25,18 @@ pub fn relocatable(linker: Linker, inputs: &Staged) -> Result<(), Diagnostics> {
     link(linker, own, &[], inputs)
 }
 
-pub fn shared_library(linker: Linker, inputs: &Staged, soname: &str, exports: &[String]) -> Result<(), super::Failure> {
+pub fn shared_library(linker: Linker, inputs: &Stage, soname: &str, exports: &[String]) -> Result<(), super::Failure> {
     let own = match linker {
         Linker::Cc => &["-shared", "-nostdlib"][..],
         _ => &["-shared"],
     };
     let script = format!("{{ global: {}; local: *; }};\n", exports.join("; "));
-    std::fs::write(inputs.directory.join("exports.map"), script)?;
+    std::fs::write(inputs.directory().join("exports.map"), script)?;
     Ok(link(linker, own, &["--gc-sections", "--version-script=exports.map", "-soname", soname], inputs)?)
 }
 
 /// Runs the linker. `own` are options of that program, `flags` are the linker's proper.
-fn link(linker: Linker, own: &[&str], flags: &[&str], inputs: &Staged) -> Result<(), Diagnostics> {
+fn link(linker: Linker, own: &[&str], flags: &[&str], inputs: &Stage) -> Result<(), Diagnostics> {
     let common = ["--build-id=none", "-z", "noexecstack", "-z", "relro", "-z", "now"];
     let flags = flags.iter().copied().chain(common);
     let mut args: Vec<String> = own.iter().map(|&f| f.to_string()).collect();
@@ -48,7 +48,7 @@ fn link(linker: Linker, own: &[&str], flags: &[&str], inputs: &Staged) -> Result
     args.extend(inputs.names.iter().cloned());
 
     let programs: &[&str] = if linker == Linker::Cc { &["cc"] } else { &["ld.lld", "ld.lld-22"] };
-    let (program, result) = run(programs, &args, &inputs.directory)?;
+    let (program, result) = run(programs, &args, inputs.directory())?;
     if !result.status.success() {
         return Err(refused(program, &String::from_utf8_lossy(&result.stderr)));
     }

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// Who links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -49,23 +50,9 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Links a static, position-independent executable whose entry is `_start`. What nothing refers to is dropped.
-///
-/// Errors: E0708 if the linker refuses, E0709 if it is not installed, E0803 if the output cannot be written.
-pub fn executable(inputs: Vec<Input>, linker: Linker, output: &Path) -> Result<(), Diagnostics> {
-    beside(output, |directory| {
-        let inputs = Staged::new(inputs, directory)?;
-        match linker {
-            Linker::Wild => wild::executable(&inputs, &directory.join(OUTPUT))?,
-            Linker::Cc | Linker::Lld => external::executable(linker, &inputs)?,
-        }
-        Ok(())
-    })
-}
-
 /// Joins objects into one relocatable object.
 ///
-/// Errors: as [`executable`]; E0708 for [`Linker::Wild`], which makes executables only.
+/// Errors: as [`Stage::executable`]; E0708 for [`Linker::Wild`], which makes executables only.
 pub fn relocatable(inputs: Vec<Input>, linker: Linker, output: &Path) -> Result<(), Diagnostics> {
     if linker == Linker::Wild {
         return Err(Diagnostic::error("E0708", "the built-in linker makes executables only")
@@ -73,12 +60,12 @@ pub fn relocatable(inputs: Vec<Input>, linker: Linker, output: &Path) -> Result<
             .help("use `--emit lib` for an archive, or `--linker cc` or `--linker lld` for one object")
             .into());
     }
-    beside(output, |directory| Ok(external::relocatable(linker, &Staged::new(inputs, directory)?)?))
+    Stage::new(inputs, output)?.finish(|s| Ok(external::relocatable(linker, s)?))
 }
 
 /// Links a shared library that exports only the symbols `exports` and is called `soname`.
 ///
-/// Errors: as [`executable`]; E0708 for [`Linker::Wild`], which is not used for libraries.
+/// Errors: as [`Stage::executable`]; E0708 for [`Linker::Wild`], which is not used for libraries.
 pub fn shared_library(
     inputs: Vec<Input>,
     linker: Linker,
@@ -92,34 +79,74 @@ pub fn shared_library(
             .help("use `--linker cc` or `--linker lld` for a shared library")
             .into());
     }
-    beside(output, |directory| external::shared_library(linker, &Staged::new(inputs, directory)?, soname, exports))
+    Stage::new(inputs, output)?.finish(|s| external::shared_library(linker, s, soname, exports))
 }
 
 /// The linked file in the directory of a link.
 const OUTPUT: &str = "a.out";
 
-/// Inputs as files in the directory of a link.
-struct Staged {
-    directory: PathBuf,
+/// Inputs as files in a new directory beside the output. What they were made from is no longer needed: weights need
+/// not be held while the linker maps them twice.
+pub struct Stage {
+    directory: TempDir,
     names: Vec<String>,
+    output: PathBuf,
 }
 
-impl Staged {
-    fn new(inputs: Vec<Input>, directory: &Path) -> Result<Staged, Failure> {
-        let mut names = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            let mut file = File::create_new(directory.join(input.name))?;
-            match input.content {
-                Content::Bytes(bytes) => file.write_all(bytes)?,
-                Content::Writer(write) => write(&mut file)?,
+impl Stage {
+    /// Errors: E0803 if there is no place for them beside `output`.
+    pub fn new(inputs: Vec<Input>, output: &Path) -> Result<Stage, Diagnostics> {
+        let stage = || -> io::Result<Stage> {
+            let parent = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let directory = tempfile::Builder::new().prefix(".rescc-link-").tempdir_in(parent)?;
+            let mut names = Vec::with_capacity(inputs.len());
+            for input in inputs {
+                let mut file = File::create_new(directory.path().join(input.name))?;
+                match input.content {
+                    Content::Bytes(bytes) => file.write_all(bytes)?,
+                    Content::Writer(write) => write(&mut file)?,
+                }
+                names.push(input.name.to_owned());
             }
-            names.push(input.name.to_owned());
-        }
-        Ok(Staged { directory: directory.to_path_buf(), names })
+            Ok(Stage { directory, names, output: output.to_path_buf() })
+        };
+        stage().map_err(|e| unwritable(output, &e))
+    }
+
+    /// Links a static, position-independent executable whose entry is `_start`. What nothing refers to is dropped.
+    ///
+    /// Errors: E0708 if the linker refuses, E0709 if it is not installed, E0803 if the output cannot be written.
+    pub fn executable(self, linker: Linker) -> Result<(), Diagnostics> {
+        self.finish(|s| match linker {
+            Linker::Wild => Ok(wild::executable(s, &s.directory().join(OUTPUT))?),
+            Linker::Cc | Linker::Lld => Ok(external::executable(linker, s)?),
+        })
+    }
+
+    fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     fn paths(&self) -> impl Iterator<Item = PathBuf> {
-        self.names.iter().map(|n| self.directory.join(n))
+        self.names.iter().map(|n| self.directory().join(n))
+    }
+
+    /// Lets `make` write [`OUTPUT`] in the directory, and moves that to its place if it succeeds.
+    fn finish(self, make: impl FnOnce(&Stage) -> Result<(), Failure>) -> Result<(), Diagnostics> {
+        let link = || -> Result<(), Failure> {
+            // Asks the system for the mode that the umask leaves; linkers set their own.
+            let mode = File::options().write(true).create_new(true).mode(0o755).open(self.directory().join("mode"))?;
+            let permissions = mode.metadata()?.permissions();
+            make(&self)?;
+            let made = self.directory().join(OUTPUT);
+            std::fs::set_permissions(&made, permissions)?;
+            Ok(std::fs::rename(&made, &self.output)?)
+        };
+        let linked = link().map_err(|e| match e {
+            Failure::Link(d) => d,
+            Failure::Write(e) => unwritable(&self.output, &e),
+        });
+        linked.and_then(|()| self.directory.close().map_err(|e| unwritable(&self.output, &e)))
     }
 }
 
@@ -141,28 +168,10 @@ impl From<Diagnostics> for Failure {
     }
 }
 
-/// Lets `make` write [`OUTPUT`] in a new directory next to `output`, and moves that there if it succeeds.
-fn beside(output: &Path, make: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Diagnostics> {
-    let link = || -> Result<(), Failure> {
-        let parent = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let directory = tempfile::Builder::new().prefix(".rescc-link-").tempdir_in(parent)?;
-        // Asks the system for the mode that the umask leaves; linkers set their own.
-        let mode = File::options().write(true).create_new(true).mode(0o755).open(directory.path().join("mode"))?;
-        let permissions = mode.metadata()?.permissions();
-        make(directory.path())?;
-        let made = directory.path().join(OUTPUT);
-        std::fs::set_permissions(&made, permissions)?;
-        std::fs::rename(&made, output)?;
-        Ok(directory.close()?)
-    };
-    link().map_err(|e| match e {
-        Failure::Link(d) => d,
-        Failure::Write(e) => {
-            let message = format!("cannot write {}: {e}", output.display());
-            let help = "name a file in a folder that exists, is writable and has room";
-            Diagnostic::error("E0803", message).class(Class::Output).help(help).into()
-        }
-    })
+fn unwritable(output: &Path, e: &io::Error) -> Diagnostics {
+    let message = format!("cannot write {}: {e}", output.display());
+    let help = "name a file in a folder that exists, is writable and has room";
+    Diagnostic::error("E0803", message).class(Class::Output).help(help).into()
 }
 
 /// A linker's complaint.

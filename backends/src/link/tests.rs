@@ -42,6 +42,10 @@ fn object(name: &str, code: &[u8], callee: Option<&str>) -> Vec<u8> {
 /// mov eax, 42; ret
 const FORTY_TWO: [u8; 6] = [0xb8, 42, 0, 0, 0, 0xc3];
 
+fn executable(inputs: Vec<Input>, linker: Linker, output: &Path) -> Result<(), Diagnostics> {
+    Stage::new(inputs, output)?.executable(linker)
+}
+
 fn link(linker: Linker, directory: &Path) -> PathBuf {
     let (start, answer) = (object("_start", &[], Some("answer")), object("answer", &FORTY_TWO, None));
     let inputs = vec![Input::bytes("start.o", &start), Input::writer("answer.o", |f| f.write_all(&answer))];

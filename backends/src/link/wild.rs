@@ -3,7 +3,7 @@
 //! Through its `run`, which reads files, and not through its file-system trait: that would compile the whole linker
 //! a second time, into this crate.
 
-use super::{Staged, refused};
+use super::{Stage, refused};
 use ir::Diagnostics;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -25,7 +25,7 @@ const FLAGS: [&str; 10] = [
 ];
 
 /// Links `inputs` into the file `output`.
-pub fn executable(inputs: &Staged, output: &Path) -> Result<(), Diagnostics> {
+pub fn executable(inputs: &Stage, output: &Path) -> Result<(), Diagnostics> {
     let mut arguments: Vec<String> = ["wild"].into_iter().chain(FLAGS).map(str::to_owned).collect();
     arguments.push("-o".to_owned());
     for path in std::iter::once(output.to_path_buf()).chain(inputs.paths()) {

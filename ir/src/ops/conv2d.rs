@@ -7,7 +7,6 @@ use super::common::{self, attr};
 use super::pool::{PAD, STRIDE};
 pub use super::window::Tap;
 use super::window::Window;
-use crate::epilogue::Step;
 use crate::kernel::Kernel;
 use crate::layout::Layout;
 use crate::op::{AttrKind, Attrs, BodyCtx, OpCtx, OpDef, Problem};
@@ -122,12 +121,4 @@ fn body(ctx: &BodyCtx) -> Kernel {
         })[0];
         common::epilogue(k, ctx, ins, at, sum)
     })
-}
-
-/// Position of the bias operand if the epilogue begins with one.
-pub fn leading_bias(epilogue: &[Step]) -> Option<usize> {
-    match epilogue.first() {
-        Some(Step::Bias(b)) => Some(*b),
-        _ => None,
-    }
 }
