@@ -82,6 +82,11 @@ pub fn load_graph(path: &Path) -> Result<(Graph, Sources, Diagnostics), Failure>
 }
 
 impl Model {
+    /// Lets go of the weights.
+    pub fn close(self) -> (Sources, Diagnostics) {
+        (self.sources, self.warnings)
+    }
+
     /// Compares the weights file with the hash in the text, if that has one.
     pub fn check_hash(&self) -> Result<(), Failure> {
         let (Some(mapped), Some(WeightsRef { sha256: Some(expected), file })) =

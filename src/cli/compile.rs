@@ -185,7 +185,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         written.push(path);
     }
     // The linker maps the weights twice: what they were computed from has to go first.
-    drop((constants, model.store));
+    drop(constants);
+    let (sources, warnings) = model.close();
     if let Some(stage) = executable {
         stage.executable(args.linker.into())?;
         clock.done("link");
@@ -220,7 +221,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         "weights_bytes": p.const_bytes, "arena_bytes": p.arena_bytes, "peak_memory_bytes": peak,
         "ms": steps,
     });
-    Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(text, result) })
+    Ok(Done { diagnostics: warnings, sources, ..Done::new(text, result) })
 }
 
 fn library(objects: &Objects, emit: Emit, linker: Linker, path: &Path) -> Result<(), Failure> {
