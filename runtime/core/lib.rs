@@ -16,6 +16,8 @@ mod cpuid;
 mod driver;
 #[path = "../src/futex.rs"]
 mod futex;
+#[path = "../src/trace.rs"]
+mod trace;
 #[path = "../src/workers.rs"]
 mod workers;
 
@@ -38,6 +40,26 @@ pub unsafe extern "C" fn rescc_core_infer(
 ) -> i32 {
     // SAFETY: the caller's promise.
     unsafe { driver::infer(model, x, y, batch, arena, arena_bytes, par) }
+}
+
+/// See [`driver::infer_traced`].
+///
+/// # Safety
+/// As [`driver::infer_traced`].
+#[unsafe(no_mangle)]
+#[allow(clippy::too_many_arguments, reason = "the C API's, and one more")]
+pub unsafe extern "C" fn rescc_core_infer_traced(
+    model: *const Model,
+    x: *const f32,
+    y: *mut f32,
+    batch: u32,
+    arena: *mut u8,
+    arena_bytes: usize,
+    par: *const Par,
+    ticks: *mut u64,
+) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { driver::infer_traced(model, x, y, batch, arena, arena_bytes, par, ticks) }
 }
 
 /// See [`driver::arena_bytes`].

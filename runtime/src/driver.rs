@@ -5,6 +5,7 @@
 
 use crate::abi::*;
 use crate::arena::{ALIGN, Layout};
+use crate::trace::Trace;
 use crate::{cpuid, workers};
 use core::ffi::{CStr, c_void};
 
@@ -50,6 +51,25 @@ pub unsafe fn infer(
     len_bytes: usize,
     par: *const Par,
 ) -> i32 {
+    // SAFETY: the caller's promise.
+    unsafe { infer_traced(model, x, y, batch, arena, len_bytes, par, core::ptr::null_mut()) }
+}
+
+/// As [`infer`], and adds to `ticks` what each call took.
+///
+/// # Safety
+/// As [`infer`]; `ticks` is as [`Trace`] says.
+#[allow(clippy::too_many_arguments, reason = "the C API's, and one more")]
+pub unsafe fn infer_traced(
+    model: *const Model,
+    x: *const f32,
+    y: *mut f32,
+    batch: u32,
+    arena: *mut u8,
+    len_bytes: usize,
+    par: *const Par,
+    ticks: *mut u64,
+) -> i32 {
     if model.is_null() || x.is_null() || y.is_null() || arena.is_null() {
         return NULL_ARGUMENT;
     }
@@ -72,19 +92,21 @@ pub unsafe fn infer(
     let floats = |per_image: u64| (per_image * u64::from(model.batch) * 4) as usize;
     let image = u64::from(model.channels) * u64::from(model.height) * u64::from(model.width);
     let io = Io { x: x.cast(), y: y.cast(), x_stride: floats(image), y_stride: floats(u64::from(model.classes)) };
+    // SAFETY: the caller's promise.
+    let trace = unsafe { Trace::new(ticks) };
     match par {
         Some(par) if workers > 1 => {
             let Some(run) = par.run else { return NULL_ARGUMENT };
             // SAFETY: the arena is large enough for this layout, aligned and ours.
             unsafe {
-                let job = workers::Job::place(model, io, groups, workers, arena, &layout);
+                let job = workers::Job::place(model, io, groups, workers, arena, &layout, trace);
                 run(par.ctx, workers, workers::work, job.cast::<c_void>());
                 if (*job).all_finished() { OK } else { RUN_RETURNED_EARLY }
             }
         }
         _ => {
             // SAFETY: as above.
-            unsafe { walk_alone(model, io, groups, arena, arena.add(layout.scratch)) };
+            unsafe { walk_alone(model, io, groups, arena, arena.add(layout.scratch), trace) };
             OK
         }
     }
@@ -94,17 +116,20 @@ pub unsafe fn infer(
 ///
 /// # Safety
 /// As [`infer`]; `scratch` is this worker's.
-unsafe fn walk_alone(model: &Model, io: Io, groups: u32, arena: *mut u8, scratch: *mut u8) {
+unsafe fn walk_alone(model: &Model, io: Io, groups: u32, arena: *mut u8, scratch: *mut u8, mut trace: Trace) {
     for group in 0..groups as usize {
         for c in 0..model.n_calls as usize {
             // SAFETY: `calls` has `n_calls` entries; kernels stay inside their parameters.
             unsafe {
                 let call = &*model.calls.add(c);
+                trace.begin(c);
                 let params = Params::resolve(model, call, io, group, arena);
                 (call.kernel)(params.as_ptr(), 0, call.tasks as i64, scratch);
             }
         }
     }
+    // SAFETY: as for the calls.
+    unsafe { trace.end() };
 }
 
 /// The addresses that one kernel call gets.

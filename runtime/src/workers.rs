@@ -19,6 +19,7 @@ use crate::abi::{Call, Model};
 use crate::arena::{ALIGN, Layout};
 use crate::driver::{Io, Params};
 use crate::futex;
+use crate::trace::Trace;
 use core::ffi::c_void;
 use core::hint::spin_loop;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -43,6 +44,8 @@ pub(crate) struct Job {
     scratch_stride: usize,
     /// `workers + 1` lines a call: each worker's ticket, then the finished tasks of the phase that ends with the call.
     counters: *const Line,
+    /// For worker 0.
+    trace: Trace,
     state: State,
 }
 
@@ -63,7 +66,15 @@ impl Job {
     ///
     /// # Safety
     /// `arena` is 64-byte aligned, holds `layout.len_bytes`, and is not used by anyone else.
-    pub unsafe fn place(model: &Model, io: Io, groups: u32, workers: u32, arena: *mut u8, layout: &Layout) -> *mut Job {
+    pub unsafe fn place(
+        model: &Model,
+        io: Io,
+        groups: u32,
+        workers: u32,
+        arena: *mut u8,
+        layout: &Layout,
+        trace: Trace,
+    ) -> *mut Job {
         // SAFETY: the layout reserves room for the job and `n_calls · (workers + 1)` lines, at multiples of 64.
         unsafe {
             let job = arena.add(layout.job).cast::<Job>();
@@ -78,6 +89,7 @@ impl Job {
                 scratch: arena.add(layout.scratch),
                 scratch_stride: layout.scratch_stride,
                 counters: counters.cast(),
+                trace,
                 state: State {
                     started: AtomicU64::new(0),
                     finished: AtomicU64::new(0),
@@ -131,6 +143,7 @@ unsafe fn walk(job: &Job, index: u32) {
     unsafe {
         let model = &*job.model;
         let scratch = job.scratch.add(index as usize * job.scratch_stride);
+        let mut trace = if index == 0 { job.trace } else { Trace::off() };
         for group in 0..job.groups {
             let mut phase = Phase::default();
             for c in 0..model.n_calls as usize {
@@ -138,6 +151,7 @@ unsafe fn walk(job: &Job, index: u32) {
                 if call.barrier != 0 && c > 0 {
                     settle(job, c - 1, group, &mut phase);
                 }
+                trace.begin(c);
                 let params = Params::resolve(model, call, job.io, group as usize, job.arena);
                 phase.tasks += call.tasks;
                 phase.mine += run_tasks(job, call, c, group, index, &params, scratch);
@@ -147,6 +161,7 @@ unsafe fn walk(job: &Job, index: u32) {
                 settle(job, model.n_calls as usize - 1, group, &mut phase);
             }
         }
+        trace.end();
     }
 }
 

@@ -191,7 +191,13 @@ fn core_object() {
     assert!(undefined(&file).is_subset(&allowed), "{:?}", undefined(&file));
     let exported: BTreeSet<_> =
         file.symbols().filter(|s| s.is_global() && s.is_definition()).filter_map(|s| s.name().ok()).collect();
-    let expected = ["rescc_core_arena_bytes", "rescc_core_check", "rescc_core_infer", "rescc_core_strerror"];
+    let expected = [
+        "rescc_core_arena_bytes",
+        "rescc_core_check",
+        "rescc_core_infer",
+        "rescc_core_infer_traced",
+        "rescc_core_strerror",
+    ];
     assert_eq!(exported, expected.into());
     // The only mutable byte is the memo of the CPU's level.
     let writable = |s: &object::Section| matches!(s.flags(), object::SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(elf::SHF_WRITE));
@@ -219,6 +225,6 @@ fn host_library() {
     }
     needed.remove("_DYNAMIC"); // of the linker
     let missing: BTreeSet<_> = needed.difference(&defined).map(String::as_str).collect();
-    assert_eq!(missing, ["rescc_arena_bytes", "rescc_infer", "rescc_model"].into());
+    assert_eq!(missing, ["rescc_arena_bytes", "rescc_core_infer_traced", "rescc_model"].into());
     assert!(root().join("runtime/standalone/Cargo.lock").exists(), "the embedded build is locked");
 }

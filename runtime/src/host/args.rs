@@ -60,6 +60,7 @@ pub fn help(program: &str, model: &str) -> String {
          --logits L.npy       with --eval: writes the outputs\n\
          --warmup N           with --bench: runs before measuring\n\
          --iterations N       with --bench: runs to measure, instead of a time\n\
+         --cold               with --bench: weights are in no cache when a run begins\n\
          \n\
          Exit codes: 0 done, 1 self-test differs, 2 usage, 3 an input cannot be read, 4 unsupported, 5 an output\n\
          cannot be written, 6 a limit.\n"
@@ -81,7 +82,7 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
         logits: None,
     };
     let mut actions: Vec<(&str, Action)> = Vec::new();
-    let (mut warmup, mut iterations, mut seconds) = (None, None, 2.0);
+    let (mut warmup, mut iterations, mut seconds, mut cold) = (None, None, 2.0, false);
     let mut rest = Rest { args, at: 0 };
     while let Some(arg) = rest.next() {
         if arg == b"--" {
@@ -104,7 +105,7 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
                 if let Some(value) = inline.or_else(|| rest.next_if_number()) {
                     seconds = number(name, value, |s: f64| (0.0..=86_400.0).contains(&s))?;
                 }
-                actions.push(("--bench", Action::Bench(Plan { seconds, warmup, iterations })));
+                actions.push(("--bench", Action::Bench(Plan { seconds, warmup, iterations, cold })));
             }
             b"--top" => parsed.top = number(name, rest.value(name, inline)?, |n| n >= 1)?,
             b"--threads" => parsed.threads = Some(number(name, rest.value(name, inline)?, |n| (1..=64).contains(&n))?),
@@ -119,6 +120,7 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
                 takes_value = false;
                 match name {
                     b"--json" => parsed.json = true,
+                    b"--cold" => cold = true,
                     b"--info" => actions.push(("--info", Action::Info)),
                     b"--selftest" => actions.push(("--selftest", Action::SelfTest)),
                     b"--help" | b"-h" => actions.push(("--help", Action::Help)),
@@ -142,7 +144,7 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
         [(name, _)] if !parsed.files.is_empty() => {
             return Err(usage(format!("{name} takes no pictures, but '{}' is given", lossy(parsed.files[0]))));
         }
-        [(_, Action::Bench(plan))] => parsed.action = Action::Bench(Plan { warmup, iterations, ..plan }),
+        [(_, Action::Bench(plan))] => parsed.action = Action::Bench(Plan { warmup, iterations, cold, ..plan }),
         [(_, action)] => parsed.action = action,
         [(first, _), (second, _), ..] => return Err(usage(format!("{first} and {second} do not go together"))),
     }
@@ -154,6 +156,7 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
         ("--logits", parsed.logits.is_some(), is_eval, "--eval"),
         ("--warmup", warmup.is_some(), is_bench, "--bench"),
         ("--iterations", iterations.is_some(), is_bench, "--bench"),
+        ("--cold", cold, is_bench, "--bench"),
         (
             "--out",
             parsed.out.is_some(),
@@ -205,7 +208,7 @@ fn usage(what: impl Into<String>) -> Error {
 
 /// Names the known option that is nearest.
 fn unknown(name: &[u8]) -> Error {
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 17] = [
         "--npy",
         "--eval",
         "--bench",
@@ -222,6 +225,7 @@ fn unknown(name: &[u8]) -> Error {
         "--logits",
         "--warmup",
         "--iterations",
+        "--cold",
     ];
     let nearest = NAMES.iter().map(|n| (distance(name, n.as_bytes()), *n)).min();
     let error = usage(format!("unknown option '{}'", lossy(name)));

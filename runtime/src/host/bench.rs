@@ -2,6 +2,7 @@
 
 use super::engine::Engine;
 use super::{Error, json};
+use crate::abi::Model;
 use crate::host::report::text;
 use alloc::format;
 use alloc::string::String;
@@ -15,6 +16,8 @@ pub struct Plan {
     pub warmup: Option<u32>,
     /// Runs of the measurement; `None`: until the time has passed, at least five.
     pub iterations: Option<u32>,
+    /// Weights are not in the caches when a run begins.
+    pub cold: bool,
 }
 
 /// Times of all runs in ascending order.
@@ -23,6 +26,8 @@ pub struct Times {
     /// The very first run: pages are touched, caches are cold.
     pub first_ns: u64,
     pub sorted_ns: Vec<u64>,
+    /// Median of each kernel call; with several threads as the first one sees it.
+    pub calls_ns: Vec<f64>,
 }
 
 impl Times {
@@ -38,15 +43,56 @@ impl Times {
 pub fn measure(engine: &mut Engine, plan: Plan, now_ns: &dyn Fn() -> u64) -> Result<Times, Error> {
     let x = synthetic_input(engine.batch() * engine.image_elements());
     let mut y = alloc::vec![0.0; engine.batch() * engine.classes()];
+    let n_calls = engine.model().n_calls as usize;
+    let mut ticks = alloc::vec![0; n_calls];
+    let mut calls: Vec<Vec<f64>> = alloc::vec![Vec::new(); n_calls];
     let mut once = || {
+        if plan.cold {
+            evict(weights(engine.model()));
+        }
+        ticks.fill(0);
         let start = now_ns();
-        engine.run(&x, &mut y).map(|()| now_ns() - start)
+        engine.run_traced(&x, &mut y, &mut ticks)?;
+        let ns = now_ns() - start;
+        // Ticks of an unknown rate add up to the whole run.
+        let scale = ns as f64 / ticks.iter().sum::<u64>().max(1) as f64;
+        for (times, &ticks) in calls.iter_mut().zip(&ticks) {
+            times.push(ticks as f64 * scale);
+        }
+        Ok(ns)
     };
     let first_ns = once()?;
-    repeat(&mut once, plan.warmup, 2, plan.seconds / 10.0, now_ns)?;
+    let warmup = repeat(&mut once, plan.warmup, 2, plan.seconds / 10.0, now_ns)?;
     let mut sorted_ns = repeat(&mut once, plan.iterations, 5, plan.seconds, now_ns)?;
     sorted_ns.sort_unstable();
-    Ok(Times { first_ns, sorted_ns })
+    let calls_ns = calls.into_iter().map(|times| median(times, warmup.len() + 1)).collect();
+    Ok(Times { first_ns, sorted_ns, calls_ns })
+}
+
+/// Median without the first `skip`.
+fn median(mut times: Vec<f64>, skip: usize) -> f64 {
+    times.drain(..skip);
+    times.sort_unstable_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn weights(model: &Model) -> &[u8] {
+    if model.weights.is_null() {
+        return &[];
+    }
+    // SAFETY: a descriptor's weights have that many bytes and live as long as the program.
+    unsafe { core::slice::from_raw_parts(model.weights, model.weights_bytes as usize) }
+}
+
+/// Removes memory from all caches.
+fn evict(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(64) {
+        // SAFETY: part of x86-64; the address is readable.
+        unsafe { core::arch::x86_64::_mm_clflush(line.as_ptr()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
 }
 
 fn repeat(
@@ -101,6 +147,7 @@ pub fn to_json(engine: &Engine, threads: u32, times: &Times) -> String {
         .raw("first_ms", json::number(times.first_ns as f64 / 1e6))
         .raw("gflops", json::number(gflops(engine, times)))
         .raw("images_per_s", json::number(images_per_s(engine, times)))
+        .raw("calls_us", json::array(times.calls_ns.iter().map(|ns| json::number(ns / 1e3))))
         .end()
 }
 

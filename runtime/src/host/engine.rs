@@ -20,7 +20,8 @@ pub unsafe trait Library {
     fn arena_bytes(&self, batch: u32, threads: u32) -> usize;
 
     /// # Safety
-    /// As [`driver::infer`].
+    /// As [`driver::infer_traced`].
+    #[allow(clippy::too_many_arguments, reason = "the C API's, and one more")]
     unsafe fn infer(
         &self,
         x: *const f32,
@@ -29,6 +30,7 @@ pub unsafe trait Library {
         arena: *mut u8,
         arena_bytes: usize,
         par: *const Par,
+        ticks: *mut u64,
     ) -> i32;
 }
 
@@ -61,9 +63,10 @@ unsafe impl Library for InProcess<'_> {
         arena: *mut u8,
         arena_bytes: usize,
         par: *const Par,
+        ticks: *mut u64,
     ) -> i32 {
         // SAFETY: the caller's promise.
-        unsafe { driver::infer(self.0, x, y, batch, arena, arena_bytes, par) }
+        unsafe { driver::infer_traced(self.0, x, y, batch, arena, arena_bytes, par, ticks) }
     }
 }
 
@@ -119,13 +122,24 @@ impl<'a> Engine<'a> {
 
     /// One inference: `x` holds `batch` images, `y` gets as many answers.
     pub fn run(&mut self, x: &[f32], y: &mut [f32]) -> Result<(), Error> {
+        self.infer(x, y, core::ptr::null_mut())
+    }
+
+    /// As [`run`](Self::run), and adds to `ticks` what each of the model's calls took, in ticks of a fixed rate.
+    pub fn run_traced(&mut self, x: &[f32], y: &mut [f32], ticks: &mut [u64]) -> Result<(), Error> {
+        assert_eq!(ticks.len(), self.model().n_calls as usize, "ticks of another number of calls");
+        self.infer(x, y, ticks.as_mut_ptr())
+    }
+
+    /// `ticks` is null or has a counter for each call.
+    fn infer(&mut self, x: &[f32], y: &mut [f32], ticks: *mut u64) -> Result<(), Error> {
         assert_eq!(x.len(), self.batch() * self.image_elements(), "input of another size");
         assert_eq!(y.len(), self.batch() * self.classes(), "output of another size");
         let par = if self.par.threads > 1 { &raw const self.par } else { core::ptr::null() };
         let arena = self.arena.bytes();
+        let (x, y, start, bytes) = (x.as_ptr(), y.as_mut_ptr(), arena.as_mut_ptr(), arena.len());
         // SAFETY: sizes were checked here and in `new`; the borrows are exclusive where written.
-        let code =
-            unsafe { self.library.infer(x.as_ptr(), y.as_mut_ptr(), self.batch, arena.as_mut_ptr(), arena.len(), par) };
+        let code = unsafe { self.library.infer(x, y, self.batch, start, bytes, par, ticks) };
         if code == OK {
             return Ok(());
         }

@@ -108,9 +108,11 @@ fn arguments_are_understood() {
     let a = parse(&["a.png", "--top=3", "--threads", "2", "-", "--json", "--", "--odd.png"]).expect("is right");
     assert_eq!(a.files, [b"a.png".as_slice(), b"-", b"--odd.png"]);
     assert_eq!((a.action, a.top, a.threads, a.json), (Action::Classify, 3, Some(2), true));
-    let bench = |seconds, warmup, iterations| Action::Bench(Plan { seconds, warmup, iterations });
+    let bench = |seconds, warmup, iterations| Action::Bench(Plan { seconds, warmup, iterations, cold: false });
     assert_eq!(parse(&["--bench"]).expect("is right").action, bench(2.0, None, None));
     assert_eq!(parse(&["--bench", "0.5", "--warmup", "3"]).expect("is right").action, bench(0.5, Some(3), None));
+    let cold = Action::Bench(Plan { seconds: 1.0, warmup: None, iterations: None, cold: true });
+    assert_eq!(parse(&["--cold", "--bench", "1"]).expect("is right").action, cold);
     assert_eq!(parse(&["--iterations", "9", "--bench", "--json"]).expect("is right").action, bench(2.0, None, Some(9)));
     assert_eq!(parse(&["--eval", "t.bin"]).expect("is right").action, Action::Eval(b"t.bin"));
     assert_eq!(parse(&["x.png", "--eval", "t.bin", "--help"]).expect("is right").action, Action::Help);
@@ -126,6 +128,7 @@ fn wrong_arguments_are_explained() {
         (&["--top", "0", "a"], "cannot be '0'"),
         (&["--threads", "65", "a"], "cannot be '65'"),
         (&["--bench=soon"], "cannot be 'soon'"),
+        (&["--cold", "a.png"], "--cold goes with --bench"),
         (&["--iterations", "0", "--bench"], "cannot be '0'"),
         (&["--json=1", "a"], "takes no value"),
         (&["--eval", "t.bin", "a.png"], "takes no pictures"),

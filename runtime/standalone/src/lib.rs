@@ -4,7 +4,8 @@
 //! call, a heap, threads, files and a clock; what the program *does* is `runtime::host`. Linux on x86-64.
 //!
 //! # Invariants
-//! - No undefined symbols but those of the model's library (`rescc_model`, `rescc_infer`, `rescc_arena_bytes`).
+//! - No undefined symbols but those of the model's library and driver (`rescc_model`, `rescc_arena_bytes`,
+//!   `rescc_core_infer_traced`).
 //! - No thread-local storage: threads are raw clones.
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -24,8 +25,18 @@ use runtime::host::engine::Library;
 unsafe extern "C" {
     /// The descriptor that the compiler wrote.
     static rescc_model: Model;
-    fn rescc_infer(x: *const f32, y: *mut f32, batch: u32, arena: *mut u8, arena_bytes: usize, par: *const Par) -> i32;
     fn rescc_arena_bytes(batch: u32, threads: u32) -> usize;
+    /// What the library's `rescc_infer` calls, with a place for the time of each call.
+    fn rescc_core_infer_traced(
+        model: *const Model,
+        x: *const f32,
+        y: *mut f32,
+        batch: u32,
+        arena: *mut u8,
+        arena_bytes: usize,
+        par: *const Par,
+        ticks: *mut u64,
+    ) -> i32;
 }
 
 /// The library that this program is linked with.
@@ -51,9 +62,10 @@ unsafe impl Library for Linked {
         arena: *mut u8,
         arena_bytes: usize,
         par: *const Par,
+        ticks: *mut u64,
     ) -> i32 {
         // SAFETY: the caller's promise.
-        unsafe { rescc_infer(x, y, batch, arena, arena_bytes, par) }
+        unsafe { rescc_core_infer_traced(self.model(), x, y, batch, arena, arena_bytes, par, ticks) }
     }
 }
 
