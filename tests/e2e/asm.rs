@@ -40,11 +40,13 @@ struct Geometry {
     in_channels: u64,
 }
 
-const GEOMETRIES: [Geometry; 5] = [
+const GEOMETRIES: [Geometry; 7] = [
     Geometry { name: "1x1", filter: 1, stride: 1, in_channels: 64 },
     Geometry { name: "3x3", filter: 3, stride: 1, in_channels: 32 },
     Geometry { name: "3x3 stride 2", filter: 3, stride: 2, in_channels: 32 },
     Geometry { name: "1x1 stride 2", filter: 1, stride: 2, in_channels: 64 },
+    Geometry { name: "3x3 stride 2 by blocks of channels", filter: 3, stride: 2, in_channels: 512 },
+    Geometry { name: "1x1 with weights fetched ahead", filter: 1, stride: 1, in_channels: 4096 },
     Geometry { name: "7x7 stride 2 on 3 channels", filter: 7, stride: 2, in_channels: 3 },
 ];
 

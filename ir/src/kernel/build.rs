@@ -23,6 +23,7 @@ use crate::types::DType;
 use cranelift_entity::PrimaryMap;
 
 /// A loop bound: one affine form, or several of which the tightest counts.
+#[derive(Clone)]
 pub struct Bound(Vec<Affine>);
 
 impl<T: Into<Affine>> From<T> for Bound {

@@ -9,6 +9,7 @@ mod dense;
 mod elementwise;
 mod epilogue;
 mod pool;
+mod prefetch;
 pub(crate) mod tiling;
 mod winograd;
 

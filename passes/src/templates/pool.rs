@@ -72,7 +72,7 @@ pub fn build(r: &Request) -> Option<Kernel> {
         let row = &first + row;
         let tap = Tap::new(&row, stride[0], pad[0], 1, x.dims[2], size[0]);
         for run in &runs {
-            run.for_each(k, |k, column| {
+            run.for_each(k, |k, _, column| {
                 let start = k.constant(DType::F32, lanes, if is_max { f64::NEG_INFINITY } else { 0.0 });
                 let start = vec![start; run.pixels as usize];
                 let out = k.for_carry(max_of(tap.lo.clone()), min_of(tap.hi.clone()), &start, |k, i, acc| {

@@ -61,13 +61,13 @@ impl Row {
 }
 
 impl Run {
-    /// Emits `body` for every tile of the run with its first column.
-    pub fn for_each(&self, k: &mut KernelBuilder, body: impl FnOnce(&mut KernelBuilder, &Affine)) {
+    /// Emits `body` for every tile of the run with its number in the run and its first column.
+    pub fn for_each(&self, k: &mut KernelBuilder, body: impl FnOnce(&mut KernelBuilder, &Affine, &Affine)) {
         let (start, pixels) = (self.start, self.pixels);
         if self.count == 1 {
-            body(k, &Affine::constant(start));
+            body(k, &Affine::constant(0), &Affine::constant(start));
         } else {
-            k.for_(0, self.count, |k, q| body(k, &(q * pixels + start)));
+            k.for_(0, self.count, |k, q| body(k, &q, &(&q * pixels + start)));
         }
     }
 }

@@ -6,9 +6,11 @@
 //! scratch memory, small enough for L2, until the transform back with the epilogue reads them. So nothing of the
 //! transformed domain but the input's tiles goes through memory.
 //!
-//! The weights of a point are read once per strip: with a single strip the next point's are fetched ahead.
+//! The weights of a point are read once per strip: with a single strip the next point's are fetched ahead, a part by
+//! each register tile.
 
 use super::epilogue::{self, At};
+use super::prefetch::Share;
 use super::{Offer, Request, STREAM_NS_PER_BYTE, tiling, vector_cost_ns};
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
@@ -120,21 +122,33 @@ impl Output<'_> {
 
     /// The products of one point for a range of tiles.
     fn products(&self, k: &mut KernelBuilder, w: &Work, point: [&Affine; 2], [first, end]: [i64; 2]) {
-        let mut start = first;
+        let (mut start, mut before) = (first, 0);
         let widths = tiling::split(end - first, self.pixels);
+        let of = widths.len() as i64;
         for run in widths.chunk_by(|a, b| a == b) {
             let (pixels, count) = (run[0], run.len() as i64);
-            let body = |k: &mut KernelBuilder, tile: &Affine| self.register_tile(k, w, point, tile, pixels);
+            let body = |k: &mut KernelBuilder, tile: &Affine, number: Affine| {
+                self.register_tile(k, w, point, tile, pixels, Share { number, of });
+            };
             if count == 1 {
-                body(k, &start.into());
+                body(k, &start.into(), before.into());
             } else {
-                k.for_(0, count, |k, q| body(k, &(q * pixels + start)));
+                k.for_(0, count, |k, q| body(k, &(&q * pixels + start), q + before));
             }
             start += pixels * count;
+            before += count;
         }
     }
 
-    fn register_tile(&self, k: &mut KernelBuilder, w: &Work, [i, j]: [&Affine; 2], tile: &Affine, pixels: i64) {
+    fn register_tile(
+        &self,
+        k: &mut KernelBuilder,
+        w: &Work,
+        [i, j]: [&Affine; 2],
+        tile: &Affine,
+        pixels: i64,
+        share: Share,
+    ) {
         let point = i * self.grid.points()[1] + j;
         let (block, lanes) = (self.r.block(), self.r.target.block);
         let channel_blocks = self.r.ctx.operands[0].dims[3];
@@ -148,10 +162,11 @@ impl Output<'_> {
             let tiles = k.view(w.operands[0], &corner, false);
             // Opaque for the compile time alone, as in direct convolution.
             let weights = k.view(w.operands[1], &[w.panel.clone(), point.clone(), &c * block, zero()], true);
+            if is_single_strip {
+                let next = [w.panel.clone(), &point + 1, zero(), zero()];
+                share.fetch(k, w.operands[1], next, &c, [channel_blocks, block * self.blocks * block]);
+            }
             for lane in 0..block {
-                if is_single_strip {
-                    k.prefetch(weights, &[zero(), 1.into(), lane.into(), zero()]);
-                }
                 let u: Vec<Reg> = (0..self.blocks)
                     .map(|b| k.load_vec(weights, lanes, &[zero(), zero(), lane.into(), (b * block).into()]))
                     .collect();

@@ -9,23 +9,29 @@
 //! - Each filter column reads through its own opaque view: neighbouring taps read the same pixels, and a back end
 //!   that merges these loads runs out of registers.
 //! - A 1×1 filter at stride 1 treats rows and columns as one dimension.
+//! - Where a panel's weights are large and its outputs few, the reduction goes by blocks of input channels whose
+//!   weights stay in L1 while all tiles of the task use them; the sums wait in scratch memory.
+//! - Weights that do not stay in L2 are fetched ahead.
 //! - An image with fewer channels than a block (the stem) is read in plain layout, one channel at a time.
 //!
 //! Source: Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures",
 //! SC 2018, for blocking and loop order.
 
+mod plan;
+
 use super::epilogue::{self, At};
-use super::tiling::{self, Row, Run};
+use super::prefetch::Share;
+use super::tiling::Run;
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
-use ir::kernel::build::{max_of, min_of};
+use ir::kernel::build::{Bound, max_of, min_of};
 use ir::kernel::{Affine, KernelBuilder, Role};
-use ir::ops::conv2d::{Conv2d, Tap};
-use ir::target::Tile;
-use ir::{Kernel, Layout};
+use ir::ops::conv2d::Tap;
+use ir::{DType, Kernel, Layout};
+use plan::Plan;
 
 pub fn offers(r: &Request) -> Vec<Offer> {
-    let Some(plan) = plan(r) else { return Vec::new() };
+    let Some(plan) = Plan::new(r) else { return Vec::new() };
     let blocked = Layout::Blocked(r.target.block);
     let x = if plan.ic_block == 1 { Layout::Plain } else { blocked };
     let operands = [x, plan.filter_layout(r)].into_iter().chain(r.epilogue_layouts(2, blocked)).collect();
@@ -33,72 +39,13 @@ pub fn offers(r: &Request) -> Vec<Offer> {
 }
 
 pub fn build(r: &Request) -> Option<Kernel> {
-    let plan = plan(r)?;
+    let plan = Plan::new(r)?;
     let offer = offers(r).pop()?;
     let given = r.ctx.operands.iter().map(|t| t.layout);
     if !given.eq(offer.operands.iter().copied()) || r.ctx.results[0].layout != offer.result {
         return None;
     }
     Some(Emitter::new(r, plan).emit())
-}
-
-/// What is decided before code is built.
-struct Plan {
-    conv: Conv2d,
-    tile: Tile,
-    /// Input channels of one filter block: the layout's block, or 1 for a plain image.
-    ic_block: i64,
-    /// Rows and columns of outputs as the loops see them.
-    rows: i64,
-    columns: i64,
-    /// Rows and columns are one dimension (1×1 at stride 1).
-    flat: bool,
-    /// Output rows that one task covers.
-    row_block: i64,
-    /// Channel panels that one task covers.
-    panel_group: i64,
-}
-
-impl Plan {
-    fn filter_layout(&self, r: &Request) -> Layout {
-        let ic = u32::try_from(self.ic_block).expect("invariant: a block is small");
-        Layout::Filter { ic, oc: self.tile.blocks * r.target.block }
-    }
-}
-
-/// Tasks that are enough to share work evenly among a handful of workers.
-const ENOUGH_TASKS: i64 = 16;
-
-fn plan(r: &Request) -> Option<Plan> {
-    let conv = Conv2d::of(r.ctx.attrs);
-    let (&[_, ic, h, w], &[oc, _, kh, kw]) = (&r.ctx.operands[0].dims[..], &r.ctx.operands[1].dims[..]) else {
-        return None;
-    };
-    let &[_, _, p, q] = &r.ctx.results[0].dims[..] else { return None };
-    let block = r.block();
-    if conv.groups != 1 || oc % block != 0 || (ic % block != 0 && ic >= block) {
-        return None;
-    }
-    let ic_block = if ic % block == 0 { block } else { 1 };
-    // Without fused multiply-adds products need registers too, and the stem's long rows of taps need all there are.
-    let narrow = r.target.tiles.iter().copied().find(|t| t.blocks == 1 && ic_block == 1 && !r.target.has_fma);
-    let tile = narrow.or_else(|| tiling::pick_tile(r.target, oc / block))?;
-    let flat = ic_block != 1 && kh * kw == 1 && conv.stride == [1, 1] && conv.pad == [0; 4];
-    let (rows, columns) = if flat { tiling::flatten(h, w, i64::from(tile.pixels)) } else { (p, q) };
-
-    let panels = oc / block / i64::from(tile.blocks);
-    let filter_bytes = oc * ic * kh * kw * 4;
-    let row_bytes = if flat { columns * ic * 4 } else { conv.stride[0].cast_signed() * w * ic * 4 };
-    let l2 = r.target.l2_bytes.cast_signed();
-    // If the whole filter stays in L2, a task takes few rows and all panels, so the rows are read once; otherwise
-    // as many rows as fit beside a panel, so that the filter is streamed as seldom as possible.
-    let row_block = if filter_bytes <= l2 / 2 { 1 } else { (l2 / 2 / row_bytes).clamp(1, rows) };
-    // Blocks of equal height.
-    let row_block = (rows + (rows + row_block - 1) / row_block - 1) / ((rows + row_block - 1) / row_block);
-    let row_blocks = (rows + row_block - 1) / row_block;
-    let groups_wanted = (ENOUGH_TASKS + row_blocks - 1) / row_blocks;
-    let panel_group = (panels / groups_wanted).max(1);
-    Some(Plan { conv, tile, ic_block, rows, columns, flat, row_block, panel_group })
 }
 
 struct Emitter<'a> {
@@ -109,12 +56,26 @@ struct Emitter<'a> {
     y: Buf,
 }
 
+/// What a task does at a time: some rows of one panel of output channels.
+struct Panel {
+    image: Affine,
+    number: Affine,
+    first_row: Affine,
+    rows: Bound,
+}
+
 /// Where the tile at hand is.
 struct Position {
     image: Affine,
     panel: Affine,
     row: Affine,
     column: Affine,
+    /// Row in the task.
+    local_row: Affine,
+    /// First block of input channels of the sum.
+    k_start: Affine,
+    /// The tile among those of the task that use the same weights.
+    share: Share,
 }
 
 impl<'a> Emitter<'a> {
@@ -127,7 +88,7 @@ impl<'a> Emitter<'a> {
         );
         let mut k = KernelBuilder::new(name);
         // Flattened images are declared with the rows and columns that the loops use.
-        let (rows, columns) = (plan.rows, plan.columns);
+        let (rows, columns) = (plan.rows, plan.row.outputs);
         let image = |physical: Vec<i64>| match physical[..] {
             [n, c, _, _, b] if plan.flat => vec![n, c, rows, columns, b],
             _ => physical,
@@ -151,97 +112,172 @@ impl<'a> Emitter<'a> {
         let group = t.floordiv(row_blocks).modulo(groups);
         let image = t.floordiv(row_blocks).floordiv(groups);
         let (first_panel, first_row) = (group * self.plan.panel_group, block * row_block);
-        let runs = self.row().runs(i64::from(self.plan.tile.pixels));
-
         let count = |first: &Affine, most: i64, all: i64| min_of([Affine::constant(most), first * -1 + all]);
         let mut k = std::mem::replace(&mut self.k, KernelBuilder::new(""));
         k.for_(0, count(&first_panel, self.plan.panel_group, panels), |k, panel| {
-            let panel = &first_panel + panel;
-            k.for_(0, count(&first_row, row_block, rows), |k, row| {
-                let row = &first_row + row;
-                for run in &runs {
-                    run.for_each(k, |k, column| {
-                        let at = Position {
-                            image: image.clone(),
-                            panel: panel.clone(),
-                            row: row.clone(),
-                            column: column.clone(),
-                        };
-                        self.tile(k, run, &at);
-                    });
-                }
-            });
+            let rows = count(&first_row, row_block, rows);
+            let panel = Panel { image, number: first_panel + panel, first_row, rows };
+            match self.plan.k_block < self.plan.channel_blocks {
+                true => self.by_blocks(k, &panel),
+                false => self.for_tiles(k, &panel, &Affine::constant(0), &|k, run, at| {
+                    let start = self.start(k, at, run);
+                    let end = self.reduce(k, at, run, start);
+                    self.finish(k, at, run, &end);
+                }),
+            }
         });
         k.finish()
     }
 
-    fn row(&self) -> Row {
-        let (c, p) = (&self.r.ctx, &self.plan);
-        Row {
-            outputs: p.columns,
-            inputs: if p.flat { p.columns } else { c.operands[0].dims[3] },
-            taps: c.operands[1].dims[3],
-            stride: p.conv.stride[1].cast_signed(),
-            pad: p.conv.pad[1].cast_signed(),
-            dilation: p.conv.dilation[1].cast_signed(),
+    /// All tiles of a panel, for one block of input channels after the other.
+    fn by_blocks(&self, k: &mut KernelBuilder, panel: &Panel) {
+        let (all, k_block) = (self.plan.channel_blocks, self.plan.k_block);
+        let shape = [self.plan.row_block, self.plan.row.outputs, self.plan.tile.blocks.into(), self.r.block()];
+        let sums = k.scratch("sums", DType::F32, &shape);
+        let zero = Affine::constant(0);
+        self.for_tiles(k, panel, &zero, &|k, run, at| {
+            let start = self.start(k, at, run);
+            self.store_sums(k, sums, at, run, &start);
+        });
+        k.for_(0, (all + k_block - 1) / k_block, |k, block| {
+            self.for_tiles(k, panel, &(block * k_block), &|k, run, at| {
+                let start = self.load_sums(k, sums, at, run);
+                let end = self.reduce(k, at, run, start);
+                self.store_sums(k, sums, at, run, &end);
+            });
+        });
+        self.for_tiles(k, panel, &zero, &|k, run, at| {
+            let end = self.load_sums(k, sums, at, run);
+            self.finish(k, at, run, &end);
+        });
+    }
+
+    fn for_tiles(
+        &self,
+        k: &mut KernelBuilder,
+        panel: &Panel,
+        k_start: &Affine,
+        body: &dyn Fn(&mut KernelBuilder, &Run, &Position),
+    ) {
+        let runs = self.plan.row.runs(i64::from(self.plan.tile.pixels));
+        let of_row = runs.iter().map(|r| r.count).sum::<i64>();
+        k.for_(0, panel.rows.clone(), |k, local_row| {
+            let mut before = 0;
+            for run in &runs {
+                run.for_each(k, |k, q, column| {
+                    let number = &local_row * of_row + q + before;
+                    let at = Position {
+                        image: panel.image.clone(),
+                        panel: panel.number.clone(),
+                        row: &panel.first_row + &local_row,
+                        column: column.clone(),
+                        local_row: local_row.clone(),
+                        k_start: k_start.clone(),
+                        share: Share { number, of: self.plan.row_block * of_row },
+                    };
+                    body(k, run, &at);
+                });
+                before += run.count;
+            }
+        });
+    }
+
+    fn load_sums(&self, k: &mut KernelBuilder, sums: Buf, at: &Position, run: &Run) -> Vec<Reg> {
+        let blocks = i64::from(self.plan.tile.blocks);
+        let places = (0..run.pixels).flat_map(|p| (0..blocks).map(move |b| (p, b)));
+        places
+            .map(|(p, b)| {
+                let index = [at.local_row.clone(), &at.column + p, b.into(), 0.into()];
+                k.load_vec(sums, self.r.target.block, &index)
+            })
+            .collect()
+    }
+
+    fn store_sums(&self, k: &mut KernelBuilder, sums: Buf, at: &Position, run: &Run, values: &[Reg]) {
+        let blocks = i64::from(self.plan.tile.blocks);
+        for p in 0..run.pixels {
+            for b in 0..blocks {
+                let index = [at.local_row.clone(), &at.column + p, b.into(), 0.into()];
+                k.store(sums, &index, values[(p * blocks + b) as usize]);
+            }
         }
     }
 
-    /// One register tile: start values, reduction, epilogue, stores.
-    fn tile(&self, k: &mut KernelBuilder, run: &Run, at: &Position) {
-        let (block, lanes) = (self.r.block(), self.r.target.block);
-        let blocks = i64::from(self.plan.tile.blocks);
-        let channel = |b: i64| (&at.panel * blocks + b) * block;
+    fn channel(&self, at: &Position, b: i64) -> Affine {
+        (&at.panel * i64::from(self.plan.tile.blocks) + b) * self.r.block()
+    }
+
+    fn start(&self, k: &mut KernelBuilder, at: &Position, run: &Run) -> Vec<Reg> {
+        let (blocks, lanes) = (i64::from(self.plan.tile.blocks), self.r.target.block);
         let biases: Vec<Reg> =
-            (0..blocks).map(|b| epilogue::start(k, self.r.ctx, &self.operands, &channel(b), lanes)).collect();
-        let start: Vec<Reg> = (0..run.pixels).flat_map(|_| biases.iter().copied()).collect();
-        let sums = self.reduce(k, run, at, start);
+            (0..blocks).map(|b| epilogue::start(k, self.r.ctx, &self.operands, &self.channel(at, b), lanes)).collect();
+        (0..run.pixels).flat_map(|_| biases.iter().copied()).collect()
+    }
+
+    fn finish(&self, k: &mut KernelBuilder, at: &Position, run: &Run, sums: &[Reg]) {
+        let (blocks, lanes) = (i64::from(self.plan.tile.blocks), self.r.target.block);
         for b in 0..blocks {
             for p in 0..run.pixels {
                 let sum = sums[(p * blocks + b) as usize];
                 let index =
                     [at.image.clone(), &at.panel * blocks + b, at.row.clone(), &at.column + p, Affine::constant(0)];
-                let target = At { channel: channel(b), index: &index, lanes };
+                let target = At { channel: self.channel(at, b), index: &index, lanes };
                 let v = epilogue::finish(k, self.r.ctx, &self.operands, &target, sum);
                 k.store(self.y, &index, v);
             }
         }
     }
 
-    fn reduce(&self, k: &mut KernelBuilder, run: &Run, at: &Position, start: Vec<Reg>) -> Vec<Reg> {
+    fn reduce(&self, k: &mut KernelBuilder, at: &Position, run: &Run, start: Vec<Reg>) -> Vec<Reg> {
         let (x, w, conv) = (&self.r.ctx.operands[0], &self.r.ctx.operands[1], &self.plan.conv);
-        let channel_blocks = x.dims[1] / self.plan.ic_block;
+        let (channel_blocks, k_block) = (self.plan.channel_blocks, self.plan.k_block);
+        let (lo, hi) = (at.k_start.clone(), min_of([Affine::constant(channel_blocks), &at.k_start + k_block]));
         if w.dims[2] == 1 && conv.pad == [0; 4] {
-            return k.for_carry(0, channel_blocks, &start, |k, c, sums| {
+            return k.for_carry(lo, hi, &start, |k, c, sums| {
                 let row = &at.row * conv.stride[0].cast_signed();
-                self.taps(k, run, at, &c, &Affine::constant(0), &row, sums)
+                self.taps(k, at, run, &c, &Affine::constant(0), &row, sums)
             });
         }
         let tap = Tap::new(&at.row, conv.stride[0], conv.pad[0], conv.dilation[0], x.dims[2], w.dims[2]);
-        k.for_carry(0, channel_blocks, &start, |k, c, sums| {
+        k.for_carry(lo, hi, &start, |k, c, sums| {
             k.for_carry(max_of(tap.lo.clone()), min_of(tap.hi.clone()), sums, |k, r, sums| {
-                self.taps(k, run, at, &c, &r, &tap.at(&r), sums)
+                self.taps(k, at, run, &c, &r, &tap.at(&r), sums)
             })
         })
+    }
+
+    /// Fetches a part of the weights that come after those at hand.
+    fn fetch_ahead(&self, k: &mut KernelBuilder, at: &Position, c: &Affine, r: &Affine) {
+        let &[_, _, rows, columns, ic, oc] = &self.r.ctx.operands[1].physical()[..] else {
+            unreachable!("invariant: packed filters have rank 6");
+        };
+        let (steps, elements) = (self.plan.k_block * rows, columns * ic * oc);
+        let zero = || Affine::constant(0);
+        let next = [at.panel.clone(), at.k_start.clone(), zero(), zero(), zero(), (steps * elements).into()];
+        let step = (c - &at.k_start) * rows + r;
+        at.share.fetch(k, self.operands[1], next, &step, [steps, elements]);
     }
 
     /// The unrolled part: all columns of filter row `r`, all channels of block `c`, on input row `row`.
     fn taps(
         &self,
         k: &mut KernelBuilder,
-        run: &Run,
         at: &Position,
+        run: &Run,
         c: &Affine,
         r: &Affine,
         row: &Affine,
         sums: &[Reg],
     ) -> Vec<Reg> {
-        let (geometry, blocks) = (self.row(), i64::from(self.plan.tile.blocks));
+        let (geometry, blocks) = (self.plan.row, i64::from(self.plan.tile.blocks));
         let (block, lanes) = (self.r.block(), self.r.target.block);
         let zero = || Affine::constant(0);
         let mut sums = sums.to_vec();
         // Opaque for the compile time alone: LLVM's loop strength reduction weighs every address against every other.
         let weights = k.view(self.operands[1], &[at.panel.clone(), c.clone(), r.clone(), zero(), zero(), zero()], true);
+        if self.plan.fetches_ahead {
+            self.fetch_ahead(k, at, c, r);
+        }
         for s in 0..geometry.taps {
             let live: Vec<i64> = (0..run.pixels).filter(|&p| !run.skip.contains(&(p, s))).collect();
             if live.is_empty() {
