@@ -28,7 +28,7 @@ use ir::kernel::build::{Bound, max_of, min_of};
 use ir::kernel::{Affine, KernelBuilder, Role};
 use ir::ops::conv2d::Tap;
 use ir::{DType, Kernel, Layout};
-use plan::Plan;
+use plan::{Band, Plan};
 
 pub fn offers(r: &Request) -> Vec<Offer> {
     let Some(plan) = Plan::new(r) else { return Vec::new() };
@@ -56,26 +56,39 @@ struct Emitter<'a> {
     y: Buf,
 }
 
-/// What a task does at a time: some rows of one panel of output channels.
-struct Panel {
+/// What a task works on: some rows of a group of panels.
+struct Task {
     image: Affine,
-    number: Affine,
+    first_panel: Affine,
+    panels: Bound,
     first_row: Affine,
     rows: Bound,
 }
 
-/// Where the tile at hand is.
-struct Position {
+/// A register tile at its place.
+struct Position<'a> {
+    run: &'a Run,
     image: Affine,
     panel: Affine,
+    /// First row and column of the tile.
     row: Affine,
     column: Affine,
-    /// Row in the task.
-    local_row: Affine,
+    /// Rows of the tile.
+    height: i64,
+    /// Panel and row counted in the task.
+    local: [Affine; 2],
     /// First block of input channels of the sum.
     k_start: Affine,
     /// The tile among those of the task that use the same weights.
     share: Share,
+}
+
+impl Position<'_> {
+    /// Outputs of the tile, with the row and column of each in the tile.
+    fn pixels(&self) -> impl Iterator<Item = (i64, [i64; 2])> {
+        let width = self.run.pixels;
+        (0..self.height * width).map(move |p| (p, [p / width, p % width]))
+    }
 }
 
 impl<'a> Emitter<'a> {
@@ -113,93 +126,101 @@ impl<'a> Emitter<'a> {
         let image = t.floordiv(row_blocks).floordiv(groups);
         let (first_panel, first_row) = (group * self.plan.panel_group, block * row_block);
         let count = |first: &Affine, most: i64, all: i64| min_of([Affine::constant(most), first * -1 + all]);
+        let panels = count(&first_panel, self.plan.panel_group, panels);
+        let rows = count(&first_row, row_block, rows);
+        let task = Task { image, first_panel, panels, first_row, rows };
         let mut k = std::mem::replace(&mut self.k, KernelBuilder::new(""));
-        k.for_(0, count(&first_panel, self.plan.panel_group, panels), |k, panel| {
-            let rows = count(&first_row, row_block, rows);
-            let panel = Panel { image, number: first_panel + panel, first_row, rows };
-            match self.plan.k_block < self.plan.channel_blocks {
-                true => self.by_blocks(k, &panel),
-                false => self.for_tiles(k, &panel, &Affine::constant(0), &|k, run, at| {
-                    let start = self.start(k, at, run);
-                    let end = self.reduce(k, at, run, start);
-                    self.finish(k, at, run, &end);
-                }),
-            }
-        });
+        match self.plan.k_block < self.plan.channel_blocks {
+            true => self.by_blocks(&mut k, &task),
+            false => self.for_tiles(&mut k, &task, &Affine::constant(0), &|k, at| {
+                let start = self.start(k, at);
+                let end = self.reduce(k, at, start);
+                self.finish(k, at, &end);
+            }),
+        }
         k.finish()
     }
 
-    /// All tiles of a panel, for one block of input channels after the other.
-    fn by_blocks(&self, k: &mut KernelBuilder, panel: &Panel) {
-        let (all, k_block) = (self.plan.channel_blocks, self.plan.k_block);
-        let shape = [self.plan.row_block, self.plan.row.outputs, self.plan.tile.blocks.into(), self.r.block()];
+    /// All tiles, for one block of input channels after the other.
+    fn by_blocks(&self, k: &mut KernelBuilder, task: &Task) {
+        let (p, all) = (&self.plan, self.plan.channel_blocks);
+        let shape = [p.panel_group, p.row_block, p.row.outputs, p.tile.blocks.into(), self.r.block()];
         let sums = k.scratch("sums", DType::F32, &shape);
         let zero = Affine::constant(0);
-        self.for_tiles(k, panel, &zero, &|k, run, at| {
-            let start = self.start(k, at, run);
-            self.store_sums(k, sums, at, run, &start);
+        self.for_tiles(k, task, &zero, &|k, at| {
+            let start = self.start(k, at);
+            self.store_sums(k, sums, at, &start);
         });
-        k.for_(0, (all + k_block - 1) / k_block, |k, block| {
-            self.for_tiles(k, panel, &(block * k_block), &|k, run, at| {
-                let start = self.load_sums(k, sums, at, run);
-                let end = self.reduce(k, at, run, start);
-                self.store_sums(k, sums, at, run, &end);
+        k.for_(0, (all + p.k_block - 1) / p.k_block, |k, block| {
+            self.for_tiles(k, task, &(block * p.k_block), &|k, at| {
+                let start = self.load_sums(k, sums, at);
+                let end = self.reduce(k, at, start);
+                self.store_sums(k, sums, at, &end);
             });
         });
-        self.for_tiles(k, panel, &zero, &|k, run, at| {
-            let end = self.load_sums(k, sums, at, run);
-            self.finish(k, at, run, &end);
+        self.for_tiles(k, task, &zero, &|k, at| {
+            let end = self.load_sums(k, sums, at);
+            self.finish(k, at, &end);
         });
     }
 
     fn for_tiles(
         &self,
         k: &mut KernelBuilder,
-        panel: &Panel,
+        task: &Task,
         k_start: &Affine,
-        body: &dyn Fn(&mut KernelBuilder, &Run, &Position),
+        body: &dyn Fn(&mut KernelBuilder, &Position),
     ) {
-        let runs = self.plan.row.runs(i64::from(self.plan.tile.pixels));
-        let of_row = runs.iter().map(|r| r.count).sum::<i64>();
-        k.for_(0, panel.rows.clone(), |k, local_row| {
+        let of_panel = self.plan.bands.iter().map(Band::tiles).sum::<i64>();
+        k.for_(0, task.panels.clone(), |k, panel| {
             let mut before = 0;
-            for run in &runs {
-                run.for_each(k, |k, q, column| {
-                    let number = &local_row * of_row + q + before;
-                    let at = Position {
-                        image: panel.image.clone(),
-                        panel: panel.number.clone(),
-                        row: &panel.first_row + &local_row,
-                        column: column.clone(),
-                        local_row: local_row.clone(),
-                        k_start: k_start.clone(),
-                        share: Share { number, of: self.plan.row_block * of_row },
-                    };
-                    body(k, run, &at);
+            for band in &self.plan.bands {
+                let of_row = band.tiles() / band.count;
+                // A task of part of the rows has one band, which ends where the image does.
+                let count = if self.plan.bands.len() == 1 { task.rows.clone() } else { band.count.into() };
+                k.for_(0, count, |k, r| {
+                    let (row, first) = (&r * band.height + band.start, &r * of_row + before);
+                    let mut in_row = 0;
+                    for run in &band.runs {
+                        run.for_each(k, |k, q, column| {
+                            let at = Position {
+                                run,
+                                image: task.image.clone(),
+                                panel: &task.first_panel + &panel,
+                                row: &task.first_row + &row,
+                                column: column.clone(),
+                                height: band.height,
+                                local: [panel.clone(), row.clone()],
+                                k_start: k_start.clone(),
+                                share: Share { number: &first + q + in_row, of: of_panel },
+                            };
+                            body(k, &at);
+                        });
+                        in_row += run.count;
+                    }
                 });
-                before += run.count;
+                before += band.tiles();
             }
         });
     }
 
-    fn load_sums(&self, k: &mut KernelBuilder, sums: Buf, at: &Position, run: &Run) -> Vec<Reg> {
+    /// Where the sums of the tile's outputs wait, output by output and block by block.
+    fn places(&self, at: &Position) -> Vec<[Affine; 5]> {
+        let [panel, row] = &at.local;
         let blocks = i64::from(self.plan.tile.blocks);
-        let places = (0..run.pixels).flat_map(|p| (0..blocks).map(move |b| (p, b)));
-        places
-            .map(|(p, b)| {
-                let index = [at.local_row.clone(), &at.column + p, b.into(), 0.into()];
-                k.load_vec(sums, self.r.target.block, &index)
-            })
-            .collect()
+        let of = |(_, [r, c]): (i64, [i64; 2])| {
+            (0..blocks).map(move |b| [panel.clone(), row + r, &at.column + c, b.into(), 0.into()])
+        };
+        at.pixels().flat_map(of).collect()
     }
 
-    fn store_sums(&self, k: &mut KernelBuilder, sums: Buf, at: &Position, run: &Run, values: &[Reg]) {
-        let blocks = i64::from(self.plan.tile.blocks);
-        for p in 0..run.pixels {
-            for b in 0..blocks {
-                let index = [at.local_row.clone(), &at.column + p, b.into(), 0.into()];
-                k.store(sums, &index, values[(p * blocks + b) as usize]);
-            }
+    fn load_sums(&self, k: &mut KernelBuilder, sums: Buf, at: &Position) -> Vec<Reg> {
+        self.places(at).iter().map(|place| k.load_vec(sums, self.r.target.block, place)).collect()
+    }
+
+    fn store_sums(&self, k: &mut KernelBuilder, sums: Buf, at: &Position, values: &[Reg]) {
+        for (place, &value) in self.places(at).iter().zip(values) {
+            k.store(sums, place, value);
         }
     }
 
@@ -207,20 +228,19 @@ impl<'a> Emitter<'a> {
         (&at.panel * i64::from(self.plan.tile.blocks) + b) * self.r.block()
     }
 
-    fn start(&self, k: &mut KernelBuilder, at: &Position, run: &Run) -> Vec<Reg> {
+    fn start(&self, k: &mut KernelBuilder, at: &Position) -> Vec<Reg> {
         let (blocks, lanes) = (i64::from(self.plan.tile.blocks), self.r.target.block);
         let biases: Vec<Reg> =
             (0..blocks).map(|b| epilogue::start(k, self.r.ctx, &self.operands, &self.channel(at, b), lanes)).collect();
-        (0..run.pixels).flat_map(|_| biases.iter().copied()).collect()
+        at.pixels().flat_map(|_| biases.iter().copied()).collect()
     }
 
-    fn finish(&self, k: &mut KernelBuilder, at: &Position, run: &Run, sums: &[Reg]) {
+    fn finish(&self, k: &mut KernelBuilder, at: &Position, sums: &[Reg]) {
         let (blocks, lanes) = (i64::from(self.plan.tile.blocks), self.r.target.block);
         for b in 0..blocks {
-            for p in 0..run.pixels {
+            for (p, [r, c]) in at.pixels() {
                 let sum = sums[(p * blocks + b) as usize];
-                let index =
-                    [at.image.clone(), &at.panel * blocks + b, at.row.clone(), &at.column + p, Affine::constant(0)];
+                let index = [at.image.clone(), &at.panel * blocks + b, &at.row + r, &at.column + c, 0.into()];
                 let target = At { channel: self.channel(at, b), index: &index, lanes };
                 let v = epilogue::finish(k, self.r.ctx, &self.operands, &target, sum);
                 k.store(self.y, &index, v);
@@ -228,20 +248,20 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    fn reduce(&self, k: &mut KernelBuilder, at: &Position, run: &Run, start: Vec<Reg>) -> Vec<Reg> {
+    fn reduce(&self, k: &mut KernelBuilder, at: &Position, start: Vec<Reg>) -> Vec<Reg> {
         let (x, w, conv) = (&self.r.ctx.operands[0], &self.r.ctx.operands[1], &self.plan.conv);
         let (channel_blocks, k_block) = (self.plan.channel_blocks, self.plan.k_block);
         let (lo, hi) = (at.k_start.clone(), min_of([Affine::constant(channel_blocks), &at.k_start + k_block]));
         if w.dims[2] == 1 && conv.pad == [0; 4] {
             return k.for_carry(lo, hi, &start, |k, c, sums| {
                 let row = &at.row * conv.stride[0].cast_signed();
-                self.taps(k, at, run, &c, &Affine::constant(0), &row, sums)
+                self.taps(k, at, &c, &Affine::constant(0), &row, sums)
             });
         }
         let tap = Tap::new(&at.row, conv.stride[0], conv.pad[0], conv.dilation[0], x.dims[2], w.dims[2]);
         k.for_carry(lo, hi, &start, |k, c, sums| {
             k.for_carry(max_of(tap.lo.clone()), min_of(tap.hi.clone()), sums, |k, r, sums| {
-                self.taps(k, at, run, &c, &r, &tap.at(&r), sums)
+                self.taps(k, at, &c, &r, &tap.at(&r), sums)
             })
         })
     }
@@ -263,7 +283,6 @@ impl<'a> Emitter<'a> {
         &self,
         k: &mut KernelBuilder,
         at: &Position,
-        run: &Run,
         c: &Affine,
         r: &Affine,
         row: &Affine,
@@ -279,7 +298,7 @@ impl<'a> Emitter<'a> {
             self.fetch_ahead(k, at, c, r);
         }
         for s in 0..geometry.taps {
-            let live: Vec<i64> = (0..run.pixels).filter(|&p| !run.skip.contains(&(p, s))).collect();
+            let live: Vec<_> = at.pixels().filter(|&(_, [_, c])| !at.run.skip.contains(&(c, s))).collect();
             if live.is_empty() {
                 continue;
             }
@@ -295,8 +314,9 @@ impl<'a> Emitter<'a> {
                         k.load_vec(weights, lanes, &index)
                     })
                     .collect();
-                for &p in &live {
-                    let mut index = vec![zero(), zero(), zero(), (p * geometry.stride).into()];
+                for &(p, [r, c]) in &live {
+                    let row = r * self.plan.conv.stride[0].cast_signed();
+                    let mut index = vec![zero(), zero(), row.into(), (c * geometry.stride).into()];
                     index.extend((!plain).then(|| Affine::constant(i)));
                     let v = k.load(pixels, &index);
                     let v = k.splat(v, lanes);

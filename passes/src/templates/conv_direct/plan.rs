@@ -1,7 +1,7 @@
 //! What is decided about a direct convolution before code is built.
 
 use super::Request;
-use crate::templates::tiling::{self, Row};
+use crate::templates::tiling::{self, Row, Run};
 use ir::Layout;
 use ir::ops::conv2d::Conv2d;
 use ir::target::Tile;
@@ -20,6 +20,8 @@ pub struct Plan {
     pub flat: bool,
     /// Output rows that one task covers.
     pub row_block: i64,
+    /// How those are cut into register tiles.
+    pub bands: Vec<Band>,
     /// Channel panels that one task covers.
     pub panel_group: i64,
     /// Blocks of input channels that are summed before the next tile: all of them, or so few that their weights
@@ -57,15 +59,32 @@ impl Plan {
             pad: conv.pad[1].cast_signed(),
             dilation: conv.dilation[1].cast_signed(),
         };
+        let column = Row {
+            outputs: rows,
+            inputs: h,
+            taps: kh,
+            stride: conv.stride[0].cast_signed(),
+            pad: conv.pad[0].cast_signed(),
+            dilation: conv.dilation[0].cast_signed(),
+        };
 
         let panels = oc / block / i64::from(tile.blocks);
-        let filter_bytes = oc * ic * kh * kw * 4;
+        let panel_width = i64::from(tile.blocks) * block;
+        let (filter_bytes, panel_bytes) = (oc * ic * kh * kw * 4, panel_width * ic * kh * kw * 4);
         let row_bytes = if flat { columns * ic * 4 } else { conv.stride[0].cast_signed() * w * ic * 4 };
         let [l1, l2] = [r.target.l1_bytes, r.target.l2_bytes].map(u64::cast_signed);
+        // Large weights are read once: by all rows of the image, for one block of input channels after the other.
+        // Tiles of one block are for few output channels, and have no address register left for this.
+        let is_large = panel_bytes > l2 / 4 || (filter_bytes > 8 * l2 && rows * row_bytes > l2 / 2);
+        let by_blocks = tile.blocks > 1 && is_large && rows * columns * panel_width * 4 <= l1 / 2;
         // If the whole filter stays in L2, a task takes few rows and all panels, so the rows are read once; otherwise
         // as many rows as fit beside a panel, so that the filter is streamed as seldom as possible.
         let is_resident = filter_bytes <= l2 / 2;
-        let row_block = if is_resident { 1 } else { (l2 / 2 / row_bytes).clamp(1, rows) };
+        let row_block = match (is_resident, by_blocks) {
+            (true, _) => 1,
+            (_, true) => rows,
+            _ => (l2 / 2 / row_bytes).clamp(1, rows),
+        };
         // Blocks of equal height.
         let row_block = (rows + (rows + row_block - 1) / row_block - 1) / ((rows + row_block - 1) / row_block);
         let row_blocks = (rows + row_block - 1) / row_block;
@@ -73,17 +92,14 @@ impl Plan {
         let panel_group = (panels / groups_wanted).max(1);
 
         let channel_blocks = ic / ic_block;
-        let panel_width = i64::from(tile.blocks) * block;
         let block_bytes = kh * kw * ic_block * panel_width * 4;
-        let sums_bytes = row_block * columns * panel_width * 4;
-        // Tiles of one block are for few output channels, and have no address register left for this.
-        let by_blocks = tile.blocks > 1 && block_bytes * channel_blocks > l2 / 4 && sums_bytes <= l1 / 2;
-        let k_block = match by_blocks {
-            true => (l1 / 2 / block_bytes).max(1),
-            false => channel_blocks,
+        let k_block = if by_blocks { (l1 / 2 / block_bytes).max(1) } else { channel_blocks };
+        let bands = match row_block == rows && !flat {
+            true => bands(tile, &row, &column),
+            false => vec![Band { start: 0, height: 1, count: row_block, runs: row.runs(tile.pixels.into()) }],
         };
         // More tiles than that use a line of weights so often that waiting for it once does not count.
-        let tiles = row_block * row.runs(i64::from(tile.pixels)).iter().map(|r| r.count).sum::<i64>();
+        let tiles = bands.iter().map(Band::tiles).sum::<i64>();
         let lines = kw * ic_block * panel_width / 16;
         let fetches_ahead = !is_resident && ic_block != 1 && tiles <= 2 * lines;
         Some(Plan {
@@ -95,6 +111,7 @@ impl Plan {
             row,
             flat,
             row_block,
+            bands,
             panel_group,
             k_block,
             fetches_ahead,
@@ -105,4 +122,46 @@ impl Plan {
         let ic = u32::try_from(self.ic_block).expect("invariant: a block is small");
         Layout::Filter { ic, oc: self.tile.blocks * r.target.block }
     }
+}
+
+/// Rows of register tiles: `count` times `height` rows of outputs from row `start`.
+pub struct Band {
+    pub start: i64,
+    pub height: i64,
+    pub count: i64,
+    pub runs: Vec<Run>,
+}
+
+impl Band {
+    /// Register tiles in the band.
+    pub fn tiles(&self) -> i64 {
+        self.count * self.runs.iter().map(|r| r.count).sum::<i64>()
+    }
+
+    /// Cycles of one step of the sums of all its tiles: two multiply-adds a cycle, but no less than the four cycles
+    /// after which a sum can be added to again.
+    fn cycles(&self, tile: Tile) -> i64 {
+        let of = |r: &Run| r.count * (self.height * r.pixels * i64::from(tile.blocks)).max(8);
+        self.count * self.runs.iter().map(of).sum::<i64>()
+    }
+}
+
+/// Cuts an image into bands, of two rows where rows are so short that tiles of one row leave the multipliers waiting
+/// (7 outputs are 4 + 3, but 14 are 6 + 4 + 4). Rows with taps in the padding stand alone.
+fn bands(tile: Tile, row: &Row, column: &Row) -> Vec<Band> {
+    let rows = column.outputs;
+    let band = |start: i64, height: i64, count: i64| {
+        let runs = row.runs(i64::from(tile.pixels) / height);
+        Band { start, height, count, runs }
+    };
+    let is_whole = |r: i64| column.column(r, 0) >= 0 && column.column(r, column.taps - 1) < column.inputs;
+    let first = (0..rows).find(|&r| is_whole(r)).unwrap_or(rows);
+    let pairs = (first..rows).take_while(|&r| is_whole(r)).count() as i64 / 2;
+    let end = first + 2 * pairs;
+    let cut = [band(0, 1, first), band(first, 2, pairs), band(end, 1, rows - end)];
+    let single = band(0, 1, rows);
+    if tile.pixels < 2 || cut.iter().map(|b| b.cycles(tile)).sum::<i64>() >= single.cycles(tile) {
+        return vec![single];
+    }
+    cut.into_iter().filter(|b| b.count > 0).collect()
 }
