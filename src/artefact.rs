@@ -29,7 +29,10 @@ pub struct Source<'a> {
     /// The model's own tensors, for a mean of its preprocessing.
     pub tensors: &'a dyn TensorStore,
     pub info: &'a ModelInfo,
-    /// Trained parameters of the network, for `--info`.
+    /// Images of an inference; the program computes a group of them at a time.
+    pub batch: u64,
+    /// Multiply-adds for one image and trained parameters of the network, for `--info`.
+    pub macs: u64,
     pub params: u64,
     pub target: &'a Target,
 }
@@ -61,10 +64,11 @@ impl<'a> Objects<'a> {
             weights_bytes: constants.len_bytes,
             arena_bytes: p.arena_bytes,
             scratch_bytes: p.scratch_bytes(),
-            batch: u32::try_from(p.batch).unwrap_or(u32::MAX),
+            batch: u32::try_from(source.batch).unwrap_or(u32::MAX),
+            group: u32::try_from(p.batch).unwrap_or(u32::MAX),
             input: [channels, height, width],
             classes,
-            macs: p.macs() / p.batch.max(1),
+            macs: source.macs,
             params: source.params,
             labels: &source.info.labels,
             preprocess: source.info.preprocess.as_ref().map(|s| preprocess(s, constants.mean)),

@@ -98,6 +98,7 @@ fn desc<'a>(prefix: &'a str, p: &'a Program, labels: &'a [String]) -> ModelDesc<
         arena_bytes: p.arena_bytes,
         scratch_bytes: p.scratch_bytes(),
         batch: 1,
+        group: 1,
         input: [2, 3, 4],
         classes: 12,
         macs: 48,

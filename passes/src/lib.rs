@@ -8,6 +8,7 @@
 use ir::{Diagnostics, Kernel};
 
 pub mod graph;
+mod group;
 pub mod lower;
 pub mod pass;
 pub mod pipeline;

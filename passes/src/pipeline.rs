@@ -1,6 +1,5 @@
 //! The named lists of passes, and the whole way from a graph to a program.
 
-use crate::Evaluator;
 use crate::graph::{
     Canonicalize, Cse, Dce, FoldBn, FoldConstants, FoldShape, FuseEpilogue, Reorders, SelectAlgorithm, SelectLayout,
     SplitBn, Winograd,
@@ -8,6 +7,7 @@ use crate::graph::{
 use crate::lower::{self, Lowering};
 use crate::pass::{Log, Pass, PassCtx};
 use crate::program::{check_memory, order_kernels, plan_memory};
+use crate::{Evaluator, group};
 use ir::diag::Class;
 use ir::store::{MemoryStore, TensorStore, Widened};
 use ir::target::Target;
@@ -68,7 +68,7 @@ pub struct PassOptions<'a> {
 #[derive(Clone, Copy)]
 pub struct Options<'a> {
     pub target: Target,
-    /// The number that `N` stands for.
+    /// Images of an inference. The program computes a group of them at a time, see [`group`].
     pub batch: u64,
     pub passes: PassOptions<'a>,
     /// No passes, no templates, every f32 computed as f64: the program that others are compared with.
@@ -150,12 +150,13 @@ pub fn compile(
         let message = format!("batch {} is outside the {least}..{most} of this model", options.batch);
         return Err(Diagnostic::error("E0402", message).into());
     }
+    let group = group::of_batch(&graph, options.batch);
     let Optimised { graph, store, log } = if options.reference {
         Optimised { graph, store: Arc::new(Widened(store)), log: Log::default() }
     } else {
-        optimise(graph, store, &options.target, options.batch, &options.passes, evaluator)?
+        optimise(graph, store, &options.target, group, &options.passes, evaluator)?
     };
-    let lowering = Lowering { target: options.target, batch: options.batch, reference: options.reference };
+    let lowering = Lowering { target: options.target, batch: group, reference: options.reference };
     let mut program = lower::lower(&graph, &lowering)?;
     order_kernels::run(&mut program);
     plan_memory::run(&mut program);

@@ -59,15 +59,16 @@ pub struct Model {
     pub arena_bytes: u64,
     /// Scratch of one worker.
     pub scratch_bytes: u64,
-    /// Images that one run of the calls computes.
+    /// Images of an inference: any multiple of this.
     pub batch: u32,
     pub channels: u32,
     pub height: u32,
     pub width: u32,
     /// f32 elements of the output for one image.
     pub classes: u32,
-    pub _reserved: u32,
-    /// Multiply-adds of one run of the calls, and weights of the network, as it was written.
+    /// Images that one run of the calls computes; divides `batch`.
+    pub group: u32,
+    /// Multiply-adds of one image, and weights of the network, as it was written.
     pub macs: u64,
     pub params: u64,
     /// NUL-terminated.

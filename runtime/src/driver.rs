@@ -1,6 +1,6 @@
 //! The inference driver: checks the caller's arguments, then walks the model's calls.
 //!
-//! A model computes a fixed batch; a larger one is a sequence of such groups in the same arena. With one worker
+//! The calls compute a fixed group of images; a batch is a sequence of such groups in the same arena. With one worker
 //! each kernel is called once for all its tasks and nothing is atomic; with several see [`crate::workers`].
 
 use crate::abi::*;
@@ -89,7 +89,7 @@ pub unsafe fn infer_traced(
     if status != OK {
         return status;
     }
-    let floats = |per_image: u64| (per_image * u64::from(model.batch) * 4) as usize;
+    let floats = |per_image: u64| (per_image * u64::from(model.group) * 4) as usize;
     let image = u64::from(model.channels) * u64::from(model.height) * u64::from(model.width);
     let io = Io { x: x.cast(), y: y.cast(), x_stride: floats(image), y_stride: floats(u64::from(model.classes)) };
     // SAFETY: the caller's promise.
@@ -162,10 +162,10 @@ impl Params {
     }
 }
 
-/// Runs of the model's own batch that make up `batch` images; `None` unless it divides evenly.
+/// Runs of the calls that make up `batch` images; `None` unless that is a multiple of the model's batch.
 fn groups(model: &Model, batch: u32) -> Option<u32> {
-    let groups = batch.checked_div(model.batch)?;
-    (groups > 0 && groups.checked_mul(model.batch) == Some(batch)).then_some(groups)
+    let is_multiple = batch > 0 && batch.checked_rem(model.batch)? == 0;
+    is_multiple.then(|| batch.checked_div(model.group)).flatten().filter(|g| g.checked_mul(model.group) == Some(batch))
 }
 
 fn clamp_workers(threads: u32) -> u32 {

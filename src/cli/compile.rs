@@ -141,7 +141,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let options =
         Options { passes: args.pipeline.options(after.as_deref()), ..Options::new(name.legal(target), args.batch) };
     let info = model.graph.info.clone();
-    let params = report::totals(&model.graph, &report::layers(&model.graph, 1)).params;
+    let totals = report::totals(&model.graph, &report::layers(&model.graph, 1));
     let graph_name = model.graph.name.clone();
     let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &evaluator)?;
     clock.done("optimise");
@@ -153,7 +153,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         constants: &*constants,
         tensors: &*model.store,
         info: &info,
-        params,
+        batch: args.batch,
+        macs: totals.macs,
+        params: totals.params,
         target: &target,
     };
     let (mut written, mut executable, mut code_bytes) = (Vec::new(), None, 0);
@@ -216,7 +218,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let steps: serde_json::Map<_, _> = clock.steps.iter().map(|(s, ms)| (s.to_string(), json!(ms))).collect();
     let result = json!({
         "files": written.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
-        "target": target.name, "backend": backend.name(), "batch": args.batch,
+        "target": target.name, "backend": backend.name(), "batch": args.batch, "group": p.batch,
         "kernels": p.kernels.len(), "calls": p.calls.len(), "code_bytes": code_bytes,
         "weights_bytes": p.const_bytes, "arena_bytes": p.arena_bytes, "peak_memory_bytes": peak,
         "ms": steps,

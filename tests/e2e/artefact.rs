@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Trial> {
         test("e2e::artefact::same_bytes_twice", same_bytes),
         test("e2e::artefact::a_c_program_gets_the_bits_of_the_executable", c_program),
         test("e2e::artefact::cranelift_makes_executables_too", cranelift),
+        test("e2e::artefact::a_batch_is_computed_in_groups_that_fit_the_caches", groups),
         test("e2e::artefact::run_answers_as_the_executable_does", run_agrees),
         test("e2e::artefact::every_pass_prints_text_that_parses", passes_print),
     ]
@@ -104,6 +105,25 @@ fn cranelift() {
         assert!(l2 < 1e-5, "Cranelift and LLVM differ by {l2:.1e}");
     }
     assert_eq!(one.len(), 10);
+}
+
+fn groups() {
+    let dir = directory();
+    let m = model(dir.path(), "cifar-resnet20", &[]);
+    let at = |name: &str| path(&dir.path().join(name)).to_string();
+    let x = rescc::input::random(5, 100 * 3 * 32 * 32);
+    rescc::import::npy::write(Path::new(&at("x.npy")), &[100, 3, 32, 32], &x).expect("the input can be written");
+    let outputs = |batch: &str, group: &str| {
+        let said = rescc(&["compile", &m, "--batch", batch, "-o", &at("net"), "--json"]);
+        assert!(said.contains(&format!("\"group\": {group},")), "{said}");
+        let info = run(Path::new(&at("net")), &["--info"]);
+        assert!(info.contains(&format!("f32[{batch},3,32,32]")), "{info}");
+        run(Path::new(&at("net")), &["--npy", &at("x.npy"), "--out", &at("y.npy")]);
+        npy(Path::new(&at("y.npy")))
+    };
+    // Not a multiple of either batch: the last one is padded.
+    let (_, l2) = super::compare(&outputs("96", "32"), &outputs("1", "1"));
+    assert!(l2 < 1e-5, "batches of 96 and of 1 differ by {l2:.1e}");
 }
 
 fn run_agrees() {

@@ -31,6 +31,8 @@ pub struct ModelDesc<'a> {
     pub scratch_bytes: u64,
     /// Images that one run computes.
     pub batch: u32,
+    /// Images that one run of the calls computes; divides `batch`.
+    pub group: u32,
     /// Channels, height and width of the input.
     pub input: [u32; 3],
     /// f32 elements of the output for one image.
@@ -168,7 +170,7 @@ impl Writer<'_> {
         let mut t = Table::default();
         t.u32(ABI).u32(m.calls.len() as u32).data(calls, 0);
         t.data(weights, 0).u64(m.weights_bytes).u64(m.arena_bytes).u64(m.scratch_bytes);
-        t.u32(m.batch).u32(m.input[0]).u32(m.input[1]).u32(m.input[2]).u32(m.classes).u32(0);
+        t.u32(m.batch).u32(m.input[0]).u32(m.input[1]).u32(m.input[2]).u32(m.classes).u32(m.group);
         t.u64(m.macs).u64(m.params);
         t.data(texts.name, 0).data(texts.version, 0).data(texts.target, 0);
         t.data(labels, 0).u64(labels_bytes);
@@ -190,7 +192,6 @@ impl Writer<'_> {
     fn info(&mut self, m: &ModelDesc, texts: &Texts) -> Result_<DataId> {
         let mut t = Table::default();
         t.data(texts.name, 0).data(texts.version, 0).data(texts.target, 0).u64(m.macs).u64(m.params);
-        // Larger batches run in groups of `batch`.
         let most = u32::MAX.checked_div(m.batch).unwrap_or(0) * m.batch;
         t.u32(m.batch).u32(most).u32(m.classes).u32(1).u32(1).u32(0);
         t.bytes.extend(m.weights_sha256);

@@ -108,6 +108,7 @@ fn desc<'a>(prefix: &'a str, program: &'a Program, labels: &'a [String]) -> Mode
         arena_bytes: program.arena_bytes,
         scratch_bytes: 0,
         batch: 1,
+        group: 1,
         input: [1, 4, 4],
         classes: 16,
         macs: 0,

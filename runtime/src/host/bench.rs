@@ -178,10 +178,8 @@ fn images_per_s(engine: &Engine, times: &Times) -> f64 {
     engine.batch() as f64 * 1e3 / times.percentile_ms(0.5)
 }
 
-/// Two operations a multiply-add of the network as it is written, whatever the kernels do. `macs` is for the model's
-/// own batch.
+/// Two operations a multiply-add of the network as it is written, whatever the kernels do.
 fn gflops(engine: &Engine, times: &Times) -> f64 {
     let model = engine.model();
-    let groups = engine.batch() as f64 / f64::from(model.batch);
-    2.0 * model.macs as f64 * groups / (times.percentile_ms(0.5) * 1e6)
+    2.0 * model.macs as f64 * engine.batch() as f64 / (times.percentile_ms(0.5) * 1e6)
 }

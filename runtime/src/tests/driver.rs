@@ -182,9 +182,13 @@ fn every_wrong_argument_has_its_code() {
     assert_eq!(infer(&m, px.wrapping_byte_add(2), py, 1, a, len, null()), MISALIGNED);
     assert_eq!(infer(&m, px, py.wrapping_byte_add(1), 1, a, len, null()), MISALIGNED);
     assert_eq!(infer(&m, px, py, 0, a, len, null()), BATCH_OUT_OF_RANGE);
-    m.batch = 2;
+    (m.batch, m.group) = (2, 2);
     assert_eq!(infer(&m, px, py, 3, a, len, null()), BATCH_OUT_OF_RANGE);
     assert_eq!((driver::arena_bytes(&m, 3, 1), driver::arena_bytes(&m, 0, 1)), (0, 0));
+    (m.batch, m.group) = (4, 2);
+    assert_eq!(infer(&m, px, py, 2, a, len, null()), BATCH_OUT_OF_RANGE);
+    m.group = 3;
+    assert_eq!(infer(&m, px, py, 4, a, len, null()), BATCH_OUT_OF_RANGE);
     m.batch = 0;
     assert_eq!(infer(&m, px, py, 1, a, len, null()), BATCH_OUT_OF_RANGE);
 }

@@ -29,7 +29,7 @@ pub fn model(calls: Vec<Call>, arena_bytes: u64, scratch_bytes: u64) -> Model {
         height: 1,
         width: 1,
         classes: 1,
-        _reserved: 0,
+        group: 1,
         macs: 0,
         params: 0,
         name: c"hand-made".as_ptr().cast(),
