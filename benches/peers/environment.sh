@@ -14,3 +14,7 @@ if [ -z "${PYTHON:-}" ]; then
     fi
 fi
 export PYTHONPATH=$here PYTHONDONTWRITEBYTECODE=1
+"$PYTHON" -c 'import sys, numpy; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || {
+    echo "peers: $PYTHON is not Python 3.10 or newer with NumPy; without PYTHON=… the peers are installed" >&2
+    exit 2
+}
