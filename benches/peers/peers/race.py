@@ -244,7 +244,7 @@ def run(case: Case, settings: Settings, ours: list[Executable], say: Callable[[s
             share, waited_s = machine.wait_idle(patience_s)
             patience_s -= waited_s
             if share >= machine.BUSY:
-                say(f"WARNING: others take {share:.0%} of the machine, after {settings.idle_wait_s:.0f} s of waiting")
+                say(f"WARNING: the machine is busy, others take {share:.0%} of it")
             result.probe_gflops.append(probe.gflops())
             times, share = _round(entrants, shuffle)
             result.others = max(result.others, share)
