@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from . import machine  # first: it keeps numpy to one thread
+from . import machine  # noqa: F401  first: it keeps numpy to one thread
 from . import options, race, table
 from .cases import NETWORKS, TABLE, Case, case, default_batches
 from .ours import Executable
@@ -54,12 +54,12 @@ def main() -> int:
         results.append(race.run(chosen_case, settings, ours, options.say))
         print(table.detail(results[-1], a.markdown), end="\n\n", flush=True)
     versions, header = options.versions(a.engines, rescc), options.header(rescc)
+    if a.json:
+        a.json.write_text(json.dumps(table.data(results, header, versions), indent=1) + "\n")
     print(table.summary(results, a.markdown), end="\n\n")
     print(table.legend(list(a.engines), versions, header))
     if busy := [r.case.title for r in results if not r.idle]:
         options.say(f"WARNING: the machine was not idle, these figures are not to be published: {'; '.join(busy)}")
-    if a.json:
-        a.json.write_text(json.dumps(table.data(results, header, versions), indent=1) + "\n")
     failed = any(r.case.promised is not None and r.verdict != "ok" for r in results)
     return 1 if a.check and failed else 0
 

@@ -63,7 +63,7 @@ class Executable:
             warmup=max(2, math.ceil(warm_seconds * 1e3 / self.run_ms)),
             iterations=max(least, math.ceil(seconds * 1e3 / self.run_ms)))
         self.run_ms = reply["median_ms"]
-        return reply
+        return {key: reply[key] for key in ("median_ms", "min_ms", "p90_ms", "iterations")}
 
     def answer(self) -> np.ndarray:
         """What `start` wrote: the first answer of a fresh process."""

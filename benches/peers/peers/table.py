@@ -11,9 +11,8 @@ Cells = list[list[str]]
 
 
 def grid(head: list[str], rows: Cells, markdown: bool) -> str:
-    """First column to the left, all others to the right; the last one to the left again where its head is empty."""
-    last_left = head[-1] == "" or head[-1] == "note"
-    left = {0} | ({len(head) - 1} if last_left else set())
+    """First column and notes to the left, all others to the right."""
+    left = {0} | {i for i, name in enumerate(head) if name == "note"}
     if markdown:
         rule = ["---" if i in left else "--:" for i in range(len(head))]
         return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *rows])
@@ -81,10 +80,9 @@ def summary(results: list[Result], markdown: bool) -> str:
             "" if case.promised is None else f"{case.promised:.2f}", "" if case.aim is None else f"{case.aim:.2f}",
             result.verdict, f"{_percent(ours)} / {_percent(best)}",
             *(f"{_of(ours, key)} / {_of(best, key)}" for key in ("load_ms", "peak_mb", "shipped_mb")),
-            "" if result.idle else "not idle",
         ])
     head = ["network", "batch", "threads", "rescc ms", "best peer ms", "ratio", "promised", "aim", "verdict", "spread",
-            "load ms", "peak MB", "shipped MB", ""]
+            "load ms", "peak MB", "shipped MB"]
     return grid(head, rows, markdown)
 
 

@@ -47,6 +47,12 @@ def shipped_bytes(engine: type[Engine], files: Files) -> int:
     return size
 
 
+def environment(engine: type[Engine], threads: int, pin: bool) -> dict[str, str]:
+    """Ours without what tunes thread pools, so that each engine has its own settings and no others."""
+    tuning = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_")
+    return {k: v for k, v in os.environ.items() if not k.startswith(tuning)} | engine.environment(threads, pin)
+
+
 class Worker:
     """One engine's process. It is stopped whenever it is not asked, so that threads which spin for work take no time."""
 
@@ -101,8 +107,8 @@ class Worker:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "peers.child", json.dumps(spec)], stdin=subprocess.PIPE, stdout=log, stderr=log,
-                pass_fds=[there], env=os.environ | self.engine.environment(self.case.threads, self.pin))
+                [sys.executable, "-m", "peers.child", json.dumps(spec)], bufsize=0, stdin=subprocess.PIPE,
+                stdout=log, stderr=log, pass_fds=[there], env=environment(self.engine, self.case.threads, self.pin))
         os.close(there)
         self.replies = os.fdopen(here, "rb", buffering=0)
 
@@ -110,7 +116,6 @@ class Worker:
         self.process.send_signal(signal.SIGCONT)
         try:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
-            self.process.stdin.flush()
         except BrokenPipeError:
             pass  # the process has ended: reading says how
         reply = self._receive()

@@ -13,7 +13,7 @@ from .base import Engine
 
 class OpenVino(Engine):
     name = "openvino"
-    packages = ("openvino", "openvino-telemetry")
+    packages = ("openvino",)
     settings = "f32, LATENCY hint, one stream, pinned threads, model in its own IR with f32 weights"
     converts = True
 
