@@ -1,0 +1,1 @@
+"""Races of executables made by rescc against other inference engines; `python -m peers --help`."""
