@@ -12,6 +12,7 @@ mod group;
 pub mod lower;
 pub mod pass;
 pub mod pipeline;
+pub mod plan;
 pub mod program;
 pub mod templates;
 

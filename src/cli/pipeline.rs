@@ -55,6 +55,7 @@ impl PipelineArgs {
             skip: &self.skip,
             limit: self.passes_limit.map(|k| usize::try_from(k).unwrap_or(usize::MAX)),
             winograd: self.winograd.into(),
+            plan: None,
             verify_each: self.verify_each,
             after,
         }

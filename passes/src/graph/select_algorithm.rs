@@ -15,6 +15,7 @@ use ir::graph::{GraphRef, Patch, Src};
 use ir::op::{Attr, Attrs};
 use ir::ops::conv2d::Conv2d;
 use ir::ops::winograd::{Grid, MAX_TILE};
+use ir::schedule::Schedule;
 use ir::target::Target;
 use ir::types::Dim;
 use ir::{DType, Diagnostics, Layout};
@@ -44,6 +45,8 @@ keep! {
     NotBlocked,
     /// a direct convolution is faster here
     DirectIsFaster,
+    /// the schedule asks for a direct convolution
+    ScheduledDirect,
 }
 
 impl Pass for SelectAlgorithm {
@@ -93,15 +96,22 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
         let (Some(filter), true) = (filter, blocked(d.operands[0]) && blocked(y)) else {
             return Err(Keep::NotBlocked);
         };
+        let schedule = Schedule::of(&d.attrs);
+        if schedule.winograd == 1 {
+            return Err(Keep::ScheduledDirect);
+        }
         let sizes = [height, width, channels, g.ty(w).dims(1)[0]].map(u64::cast_signed);
-        let tile = tiling::pick_tile(&cx.target, sizes[3] / i64::from(block)).ok_or(Keep::NotBlocked)?;
+        let tile =
+            tiling::pick_tile(&cx.target, sizes[3] / i64::from(block), schedule.panel).ok_or(Keep::NotBlocked)?;
         let problem = Problem { sizes, images: cx.batch.cast_signed(), target: &cx.target };
+        let is_free = schedule.winograd == 0;
         let best = [MAX_TILE, 2]
-            .map(|m| problem.grid(m))
             .into_iter()
+            .filter(|&m| is_free || m == schedule.winograd.cast_signed())
+            .map(|m| problem.grid(m))
             .min_by(|a, b| problem.winograd_ns(a).total_cmp(&problem.winograd_ns(b)));
-        let grid = best.expect("invariant: there are two candidates");
-        if cx.winograd == Winograd::Auto && problem.winograd_ns(&grid) >= problem.direct_ns() {
+        let grid = best.expect("invariant: a schedule names one of the two");
+        if cx.winograd == Winograd::Auto && is_free && problem.winograd_ns(&grid) >= problem.direct_ns() {
             return Err(Keep::DirectIsFaster);
         }
         Ok(patch(view, n, filter, &grid, i64::from(block), i64::from(tile.blocks * block)))
