@@ -7,6 +7,7 @@
 
 use ir::{Diagnostics, Kernel};
 
+pub mod cost;
 pub mod graph;
 pub mod lower;
 pub mod pass;

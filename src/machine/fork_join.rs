@@ -1,0 +1,47 @@
+//! What a call costs beside its work: a network of many calls with next to nothing to do, compiled as any other.
+
+use super::Rate;
+use crate::bench::{Plan, Settings, Subject, build, measure};
+use crate::render::Failure;
+use crate::toolchain::BackendName;
+use ir::graph::GraphBuilder;
+use ir::op::Attr;
+use ir::store::MemoryStore;
+use ir::target::Target;
+use ir::types::Dim;
+use ir::{DType, Diagnostic, Graph, TensorType};
+use passes::pipeline::PassOptions;
+use std::sync::Arc;
+
+/// Calls of the network.
+const CALLS: usize = 200;
+const SECONDS: f64 = 0.15;
+
+/// Nanoseconds a call, on one thread and on `threads`.
+///
+/// Errors: those of compiling and running an executable.
+pub fn fork_join(target: &Target, backend: BackendName, threads: usize) -> Result<Rate, Failure> {
+    let graph = chain().map_err(|p| Diagnostic::error("E0800", p.message))?;
+    let subject = Subject { graph, store: Arc::new(MemoryStore::default()) };
+    let dir = crate::bench::temporary()?;
+    let settings = Settings { target: *target, backend, batch: 1, passes: PassOptions::default() };
+    let built = build(&subject, &settings, &dir.path().join("calls"))?;
+    let each = |threads| -> Result<f64, Failure> {
+        let plan = Plan { threads, seconds: SECONDS, warmup: None, iterations: None, cold: false };
+        let times = measure(&built.exe, plan)?;
+        Ok(times.median_us * 1e3 / times.calls_us.len().max(1) as f64)
+    };
+    Ok(Rate { one: each(1)?, all: each(threads)? })
+}
+
+/// Pools of 2×2 on 2×2 pixels, one after the other: nothing fuses or folds them.
+fn chain() -> Result<Graph, ir::op::Problem> {
+    let mut g = GraphBuilder::new("calls");
+    let mut v = g.input("x", TensorType::new(DType::F32, [Dim::N, Dim::Size(32), Dim::Size(2), Dim::Size(2)]));
+    for i in 0..CALLS {
+        let attrs = [("kernel", Attr::Pair([3, 3])), ("stride", Attr::Pair([1, 1])), ("pad", Attr::Quad([1; 4]))];
+        v = g.op(&format!("p{i}"), "max_pool", &[v], &attrs)?;
+    }
+    g.output(v);
+    Ok(g.finish())
+}
