@@ -5,7 +5,7 @@ use super::measure::Times;
 use crate::machine::Measured;
 use ir::Program;
 use ir::program::Call;
-use passes::cost::{self, Prediction};
+use passes::cost::{self, Parts, Prediction};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -27,6 +27,8 @@ pub struct Row {
     /// `gflops` of the measured peak of as many threads.
     pub of_peak: f64,
     pub predicted_us: f64,
+    /// The estimate's parts.
+    pub parts_us: PartsUs,
     /// What bounds it, by the estimate.
     pub roof: &'static str,
     /// Winograd's products: operations of the convolution as it is written, over the time of transform and products.
@@ -36,6 +38,42 @@ pub struct Row {
     direct: Option<(u64, f64)>,
 }
 
+/// Microseconds of each roof alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct PartsUs {
+    pub compute: f64,
+    pub l2_read: f64,
+    pub l2_write: f64,
+    pub l3_read: f64,
+    pub l3_write: f64,
+    pub dram: f64,
+}
+
+impl PartsUs {
+    fn of(p: Parts) -> PartsUs {
+        let us = |ns: f64| ns / 1e3;
+        PartsUs {
+            compute: us(p.compute),
+            l2_read: us(p.l2_read),
+            l2_write: us(p.l2_write),
+            l3_read: us(p.l3_read),
+            l3_write: us(p.l3_write),
+            dram: us(p.dram),
+        }
+    }
+
+    fn plus(self, o: PartsUs) -> PartsUs {
+        PartsUs {
+            compute: self.compute + o.compute,
+            l2_read: self.l2_read + o.l2_read,
+            l2_write: self.l2_write + o.l2_write,
+            l3_read: self.l3_read + o.l3_read,
+            l3_write: self.l3_write + o.l3_write,
+            dram: self.dram + o.dram,
+        }
+    }
+}
+
 /// Each call of `built` as `times` has measured it.
 pub fn rows(built: &Built, times: &Times, machine: &Measured, is_cold: bool) -> Vec<Row> {
     let p = &built.program;
@@ -43,7 +81,7 @@ pub fn rows(built: &Built, times: &Times, machine: &Measured, is_cold: bool) -> 
     let (model, peak) = (machine.model(&built.target), machine.peak_gflops(threads));
     let mut out: Vec<Row> = Vec::with_capacity(p.calls.len());
     for (call, &us) in p.calls.iter().zip(&times.calls_us) {
-        let Prediction { ns, roof, .. } = cost::predict(p, call, &model, threads, is_cold);
+        let Prediction { ns, roof, parts } = cost::predict(p, call, &model, threads, is_cold);
         let transform = out.iter().rev().find(|r| r.op == "winograd_input" && r.node == format!("{}.tiles", call.node));
         let direct = direct_macs(p, call).map(|macs| (macs, us + transform.map_or(0.0, |r| r.us)));
         let row = Row {
@@ -57,6 +95,7 @@ pub fn rows(built: &Built, times: &Times, machine: &Measured, is_cold: bool) -> 
             gflops: 0.0,
             of_peak: 0.0,
             predicted_us: ns / 1e3,
+            parts_us: PartsUs::of(parts),
             roof: roof.name(),
             effective_gflops: None,
             direct,
@@ -77,6 +116,7 @@ pub fn by_kernel(rows: &[Row], peak: f64) -> Vec<Row> {
                 o.macs += r.macs;
                 o.bytes += r.bytes;
                 o.predicted_us += r.predicted_us;
+                o.parts_us = o.parts_us.plus(r.parts_us);
                 o.direct = o.direct.zip(r.direct).map(|(a, b)| (a.0 + b.0, a.1 + b.1));
             }
             None => out.push(r.clone()),

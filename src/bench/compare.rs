@@ -70,10 +70,19 @@ pub fn compare(
         .zip(&built)
         .map(|(without, b)| Variant { without, turns_us: Vec::new(), calls: b.program.calls.len() })
         .collect();
-    let plan = Plan { seconds: plan.seconds / TURNS as f64, ..plan };
-    for _ in 0..TURNS {
-        for (v, b) in out.iter_mut().zip(&built) {
-            v.turns_us.push(measure(&b.exe, plan)?.median_us);
+    let each = Plan { seconds: plan.seconds / TURNS as f64, ..plan };
+    let once = Plan { warmup: Some(0), iterations: Some(1), ..each };
+    let first: Vec<f64> = built.iter().map(|b| Ok(measure(&b.exe, once)?.median_us)).collect::<Result<_, Failure>>()?;
+    for turn in 0..TURNS {
+        for ((v, b), &us) in out.iter_mut().zip(&built).zip(&first) {
+            // A variant that takes seconds has no noise that turns would level out.
+            let is_slow = us > plan.seconds * 1e6 / 10.0;
+            if is_slow && turn == 0 {
+                v.turns_us.push(us);
+            }
+            if !is_slow {
+                v.turns_us.push(measure(&b.exe, each)?.median_us);
+            }
         }
     }
     Ok(out)

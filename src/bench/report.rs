@@ -6,6 +6,9 @@ use crate::machine::{Measured, cpu};
 use crate::report::count;
 use serde_json::{Value, json};
 
+/// Difference of the calls' sum from the whole that a quiet machine stays below.
+const AGREEMENT: f64 = 0.03;
+
 /// All runs: one line each.
 pub fn runs(runs: &[Run], format: Format) -> String {
     let mut s = Sheet::new(
@@ -104,6 +107,9 @@ pub fn summary(run: &Run, rows: &[Row], peak: f64) -> String {
         t.median_us,
         100.0 * t.difference()
     );
+    if t.difference().abs() > AGREEMENT {
+        text += "they differ because something else ran meanwhile: measure again on an idle machine\n";
+    }
     if rows.is_empty() {
         return text;
     }

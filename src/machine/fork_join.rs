@@ -34,10 +34,10 @@ pub fn fork_join(target: &Target, backend: BackendName, threads: usize) -> Resul
     Ok(Rate { one: each(1)?, all: each(threads)? })
 }
 
-/// Pools of 2×2 on 2×2 pixels, one after the other: nothing fuses or folds them.
+/// Pools on one pixel, one after the other: nothing fuses or folds them.
 fn chain() -> Result<Graph, ir::op::Problem> {
     let mut g = GraphBuilder::new("calls");
-    let mut v = g.input("x", TensorType::new(DType::F32, [Dim::N, Dim::Size(32), Dim::Size(2), Dim::Size(2)]));
+    let mut v = g.input("x", TensorType::new(DType::F32, [Dim::N, Dim::Size(32), Dim::Size(1), Dim::Size(1)]));
     for i in 0..CALLS {
         let attrs = [("kernel", Attr::Pair([3, 3])), ("stride", Attr::Pair([1, 1])), ("pad", Attr::Quad([1; 4]))];
         v = g.op(&format!("p{i}"), "max_pool", &[v], &attrs)?;

@@ -57,7 +57,11 @@ impl Measured {
     pub fn model(&self, target: &Target) -> cost::Machine {
         let caches = cpu::caches();
         let base = cost::Machine {
-            vector_bytes: u64::from(target.lanes) * 4,
+            core: cost::Core {
+                vector_bytes: u64::from(target.lanes) * 4,
+                registers: target.registers.into(),
+                ..cost::ZEN3.core
+            },
             l1_bytes: caches.l1_bytes,
             l2_bytes: caches.l2_bytes,
             l3_bytes: caches.l3_bytes,

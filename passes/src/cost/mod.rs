@@ -1,4 +1,5 @@
-//! How long a kernel call takes, estimated from its Kernel IR: the largest of several roofs, and what a call costs.
+//! How long a kernel call takes, estimated from its Kernel IR: computing, what it does not hide of the memory's time,
+//! and what a call costs. The longest part is the roof that binds.
 //!
 //! | roof | is |
 //! |---|---|
@@ -11,10 +12,11 @@
 
 mod machine;
 mod nest;
+mod registers;
 mod traffic;
 
 pub use machine::{Machine, ZEN3};
-pub use nest::{Latencies, Ops};
+pub use nest::{Core, Latencies, Ops};
 
 use ir::entity::Buf;
 use ir::program::{Call, Program, Space};
@@ -61,13 +63,37 @@ pub struct Prediction {
     /// Nanoseconds from the begin of the call to the begin of the next.
     pub ns: f64,
     pub roof: Roof,
-    /// Nanoseconds of each roof alone: compute, L2, L3, DRAM.
-    pub parts: [f64; 4],
+    pub parts: Parts,
+}
+
+/// Nanoseconds of each roof alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Parts {
+    pub compute: f64,
+    pub l2_read: f64,
+    pub l2_write: f64,
+    pub l3_read: f64,
+    pub l3_write: f64,
+    pub dram: f64,
+}
+
+impl Parts {
+    /// What the clock shows: computing hides most of what is read, less of the memory's time and of writes.
+    fn together(&self, m: &Machine, is_prefetched: bool) -> f64 {
+        let e = m.exposed;
+        let ahead = if is_prefetched { e.prefetched } else { 1.0 };
+        self.compute
+            + e.l2_read * self.l2_read
+            + e.l2_write * self.l2_write
+            + e.l3_read * ahead * self.l3_read
+            + e.l3_write * self.l3_write
+            + e.dram * ahead * self.dram
+    }
 }
 
 /// How often each kind of instruction runs in all tasks of `kernel`, in vectors of `vector_bytes`.
 pub fn count(kernel: &Kernel, vector_bytes: u64) -> Ops {
-    Block::of(kernel, vector_bytes, ZEN3.latencies).total()
+    Block::of(kernel, Core { vector_bytes, ..ZEN3.core }).total()
 }
 
 /// The time of `call`, one of a program that runs again and again on `threads` threads; `is_cold`: weights are in no
@@ -93,44 +119,62 @@ pub fn predict(program: &Program, call: &Call, machine: &Machine, threads: usize
 
 /// The time of one call of `kernel` whose parameters are where `homes` says (in L2 where it says nothing).
 pub fn predict_kernel(kernel: &Kernel, homes: &HashMap<Buf, Home>, machine: &Machine, threads: usize) -> Prediction {
-    let body = Block::of(kernel, machine.vector_bytes, machine.latencies);
+    let body = Block::of(kernel, machine.core);
     let threads = threads.max(1) as f64;
     // The slowest worker has this many tasks.
     let tasks = (kernel.tasks as f64 / threads).ceil();
     let share = tasks / (kernel.tasks as f64).max(1.0);
-    let cycles = cycles(&body, machine, 0.0);
+    let cycles = cycles(&body, machine, 0.0, 1.0);
     let compute = cycles.total * share / machine.ghz;
 
     let into_l1 = traffic::into_cache(kernel, &body, machine.l1_bytes, tasks);
     let into_l2 = traffic::into_cache(kernel, &body, machine.l2_bytes, tasks);
     let once = traffic::distinct(kernel, &body);
-    let (mut l2_bytes, mut l3_bytes, mut dram_bytes) = (0.0, 0.0, 0.0);
+    let conflicts = |bytes| traffic::conflicts(kernel, &body, bytes / machine.ways, machine.ways) * share;
+    let (mut l2, mut l3, mut dram_bytes) = ([0.0; 2], [0.0; 2], 0.0);
     for (buf, bytes) in &into_l1 {
-        l2_bytes += bytes;
         let (moved, distinct) = (into_l2.get(buf).copied().unwrap_or(0.0), once.get(buf).copied().unwrap_or(0.0));
         let again = (moved - distinct * share).max(0.0);
-        match homes.get(buf).copied().unwrap_or(Home::L2) {
-            _ if kernel.bufs[*buf].role == Role::Scratch => l3_bytes += again,
-            Home::L2 => l3_bytes += again,
-            Home::L3 => l3_bytes += moved,
-            Home::Dram => {
+        let role = kernel.bufs[*buf].role;
+        let from_l3 = match homes.get(buf).copied().unwrap_or(Home::L2) {
+            Home::L3 if role != Role::Scratch => moved,
+            Home::Dram if role != Role::Scratch => {
                 dram_bytes += distinct;
-                l3_bytes += again;
+                again
             }
+            _ => again,
+        };
+        let written = match role {
+            Role::In | Role::View => 0.0,
+            Role::Out => 1.0,
+            Role::InOut | Role::Scratch => 0.5,
+        };
+        for (sum, bytes) in [(&mut l2, *bytes), (&mut l3, from_l3)] {
+            sum[0] += bytes * (1.0 - written);
+            sum[1] += bytes * written;
         }
     }
-    let l2 = l2_bytes / machine.l2;
-    let l3 = l3_bytes / machine.l3;
-    // Whatever one core's bandwidth, all of them share the memory's.
-    let dram = dram_bytes / (machine.dram * threads).min(machine.dram_all.max(machine.dram));
+    let parts = Parts {
+        compute,
+        l2_read: l2[0] / machine.l2,
+        l2_write: (l2[1] + conflicts(machine.l1_bytes)) / machine.l2,
+        l3_read: l3[0] / machine.l3,
+        l3_write: (l3[1] + conflicts(machine.l2_bytes)) / machine.l3,
+        // Whatever one core's bandwidth, all of them share the memory's.
+        dram: dram_bytes / (machine.dram * threads).min(machine.dram_all.max(machine.dram)),
+    };
     let call = if threads > 1.0 { machine.fork_join_ns } else { machine.call_ns };
-    let parts = [compute, l2, l3, dram];
     let bound = if cycles.chained > cycles.total * 0.5 { Roof::Latency } else { Roof::Compute };
-    let roofs = [(bound, compute), (Roof::L2, l2), (Roof::L3, l3), (Roof::Dram, dram), (Roof::Call, call)];
-    let (roof, most) =
-        roofs.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("invariant: there are several roofs");
-    let ns = if roof == Roof::Call { compute.max(l2).max(l3).max(dram) } else { most } + call;
-    Prediction { ns, roof, parts }
+    let roofs = [
+        (bound, compute),
+        (Roof::L2, parts.l2_read + parts.l2_write),
+        (Roof::L3, parts.l3_read + parts.l3_write),
+        (Roof::Dram, parts.dram),
+        (Roof::Call, call),
+    ];
+    let longest = roofs.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    let (roof, _) = longest.expect("invariant: there are several roofs");
+    Prediction { ns: parts.together(machine, body.total().prefetches > 0) + call, roof, parts }
 }
 
 /// Cycles of one core for all tasks.
@@ -144,37 +188,38 @@ struct Cycles {
 /// Instructions that count an iteration and jump.
 const STEP: f64 = 2.0;
 
-fn cycles(b: &Block, m: &Machine, step: f64) -> Cycles {
+fn cycles(b: &Block, m: &Machine, step: f64, trips: f64) -> Cycles {
     let mut out = Cycles::default();
-    let (runs, ports) = (b.runs as f64, ports(&b.ops, m, step));
-    let chain = if b.loops.is_empty() { b.chain as f64 } else { 0.0 };
+    let (runs, (ports, instructions)) = (b.runs as f64, ports(b, m, step));
+    let mut chain = if b.loops.is_empty() { b.chain as f64 } else { 0.0 };
+    if !b.continues {
+        // Short loops that depend on nothing before overlap with the next one.
+        chain /= (m.window / (instructions * trips).max(1.0)).max(1.0);
+    }
     let own = runs * ports.max(chain);
     out.total += own;
     if chain > ports {
         out.chained += own;
     }
     for l in &b.loops {
-        let inner = cycles(&l.body, m, STEP);
-        out.total += inner.total + l.entries as f64 * m.loop_cycles;
+        let inner = cycles(&l.body, m, STEP, l.trips());
+        let entry = if l.body.continues { m.nested_loop_cycles } else { m.loop_cycles };
+        out.total += inner.total + l.entries as f64 * entry;
         out.chained += inner.chained;
     }
     out
 }
 
-/// Cycles by the most wanted port.
-fn ports(o: &Ops, m: &Machine, step: f64) -> f64 {
+/// Cycles by the most wanted port, and the number of instructions.
+fn ports(b: &Block, m: &Machine, step: f64) -> (f64, f64) {
     let f = |n: u64| n as f64;
+    let o = &b.ops;
     let float = f(o.fmas) + f(o.adds) + f(o.moves);
-    let all = float + f(o.loads) + f(o.broadcasts) + f(o.stores) + f(o.prefetches) + step;
+    let loads = f(o.loads) + f(o.broadcasts) + f(o.prefetches) + f(b.spills.loads);
+    let stores = f(o.stores) + f(b.spills.stores);
+    let all = float + loads + stores + step;
     let slow = f(o.divs) * m.div_cycles + f(o.exps) * m.exp_cycles;
-    [
-        f(o.fmas) / m.fmas,
-        (f(o.adds) + f(o.moves)) / m.adds,
-        (f(o.loads) + f(o.broadcasts) + f(o.prefetches)) / m.loads,
-        f(o.stores) / m.stores,
-        all / m.dispatched,
-    ]
-    .into_iter()
-    .fold(0.0, f64::max)
-        + slow
+    let ports =
+        [f(o.fmas) / m.fmas, (f(o.adds) + f(o.moves)) / m.adds, loads / m.loads, stores / m.stores, all / m.dispatched];
+    (ports.into_iter().fold(0.0, f64::max) + slow, all)
 }

@@ -3,6 +3,7 @@
 //! Trip counts are exact: bounds are affine, so a loop whose variable no inner bound mentions is multiplied, others
 //! are enumerated. Kernels with very many tasks are enumerated in part (see [`MOST_STEPS`]).
 
+use super::registers::{Spills, spills};
 use ir::entity::{Buf, Reg, Var};
 use ir::kernel::{Affine, BinOp, Expr, For, Kernel, Stmt, UnOp};
 use std::collections::{HashMap, HashSet};
@@ -36,6 +37,7 @@ pub struct Access {
     pub buf: Buf,
     pub at: Vec<Affine>,
     pub lanes: i64,
+    pub is_store: bool,
 }
 
 /// The statements between two braces.
@@ -46,8 +48,12 @@ pub struct Block {
     pub loops: Vec<Loop>,
     /// Cycles from a value that a loop carries to the next one, along the longest chain.
     pub chain: u64,
+    /// The values that it carries come from a loop around that carries them too.
+    pub continues: bool,
     /// Vectors that the loop around carries.
     pub carried: u64,
+    /// Values that find no register in one run; counted only where no loop is inside.
+    pub spills: Spills,
     /// How often it runs, for all tasks.
     pub runs: u64,
     /// Variables that bounds of inner loops mention.
@@ -73,11 +79,20 @@ pub struct Latencies {
     pub div: u64,
 }
 
+/// What counting depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Core {
+    /// Bytes of a vector register.
+    pub vector_bytes: u64,
+    /// Vector registers.
+    pub registers: u64,
+    pub latencies: Latencies,
+}
+
 impl Block {
-    /// The body of `kernel` for vectors of `vector_bytes`.
-    pub fn of(kernel: &Kernel, vector_bytes: u64, latencies: Latencies) -> Block {
-        let mut builder =
-            Builder { kernel, vector_bytes, latencies, views: HashMap::new(), splatted: splatted(&kernel.body) };
+    /// The body of `kernel` on such a core.
+    pub fn of(kernel: &Kernel, core: Core) -> Block {
+        let mut builder = Builder { kernel, core, views: HashMap::new(), splatted: splatted(&kernel.body) };
         let mut body = builder.block(&kernel.body, &[], &[]);
         let mut env = HashMap::new();
         let is_uneven = body.mentions.contains(&kernel.task_var);
@@ -184,8 +199,7 @@ fn splatted(body: &[Stmt]) -> HashSet<Reg> {
 
 struct Builder<'a> {
     kernel: &'a Kernel,
-    vector_bytes: u64,
-    latencies: Latencies,
+    core: Core,
     /// The buffer at the end of a chain of views, and where the view begins there.
     views: HashMap<Buf, (Buf, Vec<Affine>)>,
     splatted: HashSet<Reg>,
@@ -202,7 +216,7 @@ impl Builder<'_> {
                 Stmt::Let { dst, expr } => self.let_(&mut b, *dst, expr, &mut since, &mut loaded),
                 Stmt::Store { buf, at, value } => {
                     b.ops.stores += self.vectors(*value);
-                    b.accesses.push(self.access(*buf, at, self.kernel.regs[*value].lanes));
+                    b.accesses.push(self.access(*buf, at, self.kernel.regs[*value].lanes, true));
                 }
                 Stmt::View { view, of, at, .. } => {
                     let (root, base) = self.resolve(*of, at);
@@ -210,7 +224,8 @@ impl Builder<'_> {
                 }
                 Stmt::Prefetch { .. } => b.ops.prefetches += 1,
                 Stmt::For(f) => {
-                    let inner = self.loop_(f);
+                    let mut inner = self.loop_(f);
+                    inner.body.continues = f.inits.iter().any(|i| since.contains_key(i));
                     b.mentions.extend(inner.body.mentions.iter().copied());
                     for bound in f.lo.iter().chain(&f.hi) {
                         bound.for_each_var(&mut |v| {
@@ -229,6 +244,11 @@ impl Builder<'_> {
         }
         b.chain = yields.iter().filter_map(|y| since.get(y)).copied().max().unwrap_or(0);
         b.carried = params.iter().map(|&p| self.vectors(p)).sum();
+        if b.loops.is_empty() {
+            // A scalar that is loaded into every lane has no register of its own.
+            let size = |r: Reg| if self.splatted.contains(&r) { 0 } else { self.vectors(r) };
+            b.spills = spills(stmts, params, yields, self.core.registers, &size);
+        }
         b
     }
 
@@ -239,7 +259,7 @@ impl Builder<'_> {
 
     fn let_(&mut self, b: &mut Block, dst: Reg, expr: &Expr, since: &mut HashMap<Reg, u64>, loaded: &mut HashSet<Reg>) {
         let n = self.vectors(dst);
-        let l = self.latencies;
+        let l = self.core.latencies;
         let (reads, latency): (Vec<Reg>, u64) = match expr {
             Expr::Const(_) => return,
             Expr::Index(_) => {
@@ -247,7 +267,7 @@ impl Builder<'_> {
                 return;
             }
             Expr::Load { buf, at } => {
-                b.accesses.push(self.access(*buf, at, self.kernel.regs[dst].lanes));
+                b.accesses.push(self.access(*buf, at, self.kernel.regs[dst].lanes, false));
                 if self.splatted.contains(&dst) {
                     b.ops.broadcasts += 1;
                     loaded.insert(dst);
@@ -283,7 +303,7 @@ impl Builder<'_> {
                     BinOp::Div => l.div,
                     BinOp::Mul | BinOp::Add | BinOp::Sub => l.add,
                     BinOp::Max | BinOp::Min => 1,
-                    // A maximum and a blend for NaN.
+                    // A maximum, a comparison and a blend for NaN.
                     BinOp::MaxNan => 3,
                 };
                 match op {
@@ -307,7 +327,7 @@ impl Builder<'_> {
     /// Registers of the machine that hold one of the kernel.
     fn vectors(&self, r: Reg) -> u64 {
         let ty = self.kernel.regs[r];
-        (u64::from(ty.lanes) * ty.dtype.bytes()).div_ceil(self.vector_bytes)
+        (u64::from(ty.lanes) * ty.dtype.bytes()).div_ceil(self.core.vector_bytes)
     }
 
     fn resolve(&self, buf: Buf, at: &[Affine]) -> (Buf, Vec<Affine>) {
@@ -317,9 +337,9 @@ impl Builder<'_> {
         }
     }
 
-    fn access(&self, buf: Buf, at: &[Affine], lanes: u32) -> Access {
+    fn access(&self, buf: Buf, at: &[Affine], lanes: u32, is_store: bool) -> Access {
         let (buf, at) = self.resolve(buf, at);
-        Access { buf, at, lanes: i64::from(lanes) }
+        Access { buf, at, lanes: i64::from(lanes), is_store }
     }
 }
 

@@ -7,7 +7,7 @@ use ir::kernel::build::{max_of, min_of};
 use ir::kernel::{KernelBuilder, Role};
 
 fn total(k: &Kernel) -> Ops {
-    Block::of(k, 32, ZEN3.latencies).total()
+    Block::of(k, ZEN3.core).total()
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn chains_are_as_long_as_the_instructions_between_two_iterations() {
         vec![k.fma(b, b, s)]
     });
     k.store(y, &[0.into()], sums[0]);
-    let body = Block::of(&k.finish(), 32, ZEN3.latencies);
+    let body = Block::of(&k.finish(), ZEN3.core);
     let inner = &body.loops[0];
     assert_eq!((inner.entries, inner.body.runs, inner.body.chain, inner.body.carried), (1, 32, 8, 1));
     assert_eq!(body.total(), Ops { fmas: 64, loads: 64, stores: 1, ..Ops::default() });
@@ -86,7 +86,7 @@ fn traffic_is_counted_once_where_it_fits() {
     });
     k.store(y, &[t, 0.into()], sums[0]);
     let kernel = k.finish();
-    let body = Block::of(&kernel, 32, ZEN3.latencies);
+    let body = Block::of(&kernel, ZEN3.core);
     let into = |capacity| crate::cost::traffic::into_cache(&kernel, &body, capacity, 4.0)[&x];
     assert_eq!(into(32 << 10), 16384.0);
     assert_eq!(into(8 << 10), 16384.0 * 40.0);
@@ -108,4 +108,49 @@ fn many_tasks_are_counted_in_part() {
     let ops = total(&k.finish());
     assert_eq!(ops.stores, 1 << 22);
     assert!(ops.adds.abs_diff(1 << 21) <= 8, "{ops:?}");
+}
+
+#[test]
+fn values_beyond_the_registers_are_spilled() {
+    let sum = |values: i64| {
+        let mut k = KernelBuilder::new("k");
+        let x = k.param("x", DType::F32, &[values, 8], Role::In);
+        let y = k.param("y", DType::F32, &[values, 8], Role::Out);
+        // All values are computed before any is stored.
+        let all: Vec<Reg> = (0..values)
+            .map(|i| {
+                let v = k.load_vec(x, 8, &[i.into(), 0.into()]);
+                k.add(v, v)
+            })
+            .collect();
+        for (i, v) in (0..).zip(all) {
+            k.store(y, &[i.into(), 0.into()], v);
+        }
+        Block::of(&k.finish(), ZEN3.core).spills
+    };
+    assert_eq!(sum(15), Spills::default());
+    // Two stay behind of 16 while a load needs a register, and one more for each value beyond.
+    let many = sum(20);
+    assert_eq!(many.loads, many.stores);
+    assert!((4..=6).contains(&many.stores), "{many:?}");
+}
+
+#[test]
+fn powers_of_two_between_stores_conflict() {
+    let moved = |columns: i64| {
+        let mut k = KernelBuilder::new("k");
+        let y = k.param("y", DType::F32, &[36, columns, 8], Role::Out);
+        let zero = k.constant(DType::F32, 8, 0.0);
+        k.for_(0, columns, |k, i| {
+            for p in 0..36 {
+                k.store(y, &[p.into(), i.clone(), 0.into()], zero);
+            }
+        });
+        let kernel = k.finish();
+        let body = Block::of(&kernel, ZEN3.core);
+        crate::cost::traffic::conflicts(&kernel, &body, 4096, 8)
+    };
+    // 4 KiB between them: 36 lines in one set of 8, in and out, 128 times.
+    assert_eq!(moved(128), 128.0 * 36.0 * 64.0 * 2.0);
+    assert_eq!(moved(130), 0.0);
 }

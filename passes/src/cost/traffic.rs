@@ -30,6 +30,36 @@ pub fn distinct(kernel: &Kernel, body: &Block) -> Bytes {
     t.boxes(body, &[(kernel.task_var, kernel.tasks as f64)])
 }
 
+/// Bytes of a cache line.
+const LINE: i64 = 64;
+
+/// Bytes of lines that accesses side by side throw out of a cache with sets of `ways` lines that repeat every `span`
+/// bytes, for all tasks: powers of two between them put them all into one set.
+pub fn conflicts(kernel: &Kernel, body: &Block, span: u64, ways: u64) -> f64 {
+    let mut by_buffer: BTreeMap<Buf, Vec<&Access>> = BTreeMap::new();
+    for a in &body.accesses {
+        by_buffer.entry(a.buf).or_default().push(a);
+    }
+    let mut moved = 0.0;
+    for (buf, accesses) in by_buffer {
+        let decl = &kernel.bufs[buf];
+        let strides = decl.strides();
+        let element = decl.dtype.bytes().cast_signed();
+        let linear = |a: &Access| a.at.iter().zip(&strides).map(|(e, s)| e.offset() * s).sum::<i64>() * element;
+        let mut sets: HashMap<i64, BTreeMap<i64, bool>> = HashMap::new();
+        for a in accesses {
+            let line = linear(a).div_euclid(LINE);
+            let set = line.rem_euclid((span.cast_signed() / LINE).max(1));
+            *sets.entry(set).or_default().entry(line).or_default() |= a.is_store;
+        }
+        for lines in sets.values().filter(|l| l.len() as u64 > ways) {
+            // A line that is written comes in and goes out.
+            moved += lines.values().map(|&is_stored| if is_stored { 2.0 } else { 1.0 }).sum::<f64>() * LINE as f64;
+        }
+    }
+    moved * body.runs as f64 + body.loops.iter().map(|l| conflicts(kernel, &l.body, span, ways)).sum::<f64>()
+}
+
 struct Traffic<'a> {
     kernel: &'a Kernel,
     capacity: f64,
