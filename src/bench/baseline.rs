@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_regression_is_one_beyond_the_limit() {
         let change = Change { batch: 1, threads: 1, weights: "hot", before_us: 100.0, now_us: 104.0 };
-        let worse = |limit| regression(&[change.clone()], limit, Path::new("b.json"));
+        let worse = |limit| regression(std::slice::from_ref(&change), limit, Path::new("b.json"));
         assert!(worse(Some(0.05)).is_none());
         assert_eq!(worse(None).map(|d| d.code), Some("E0792"));
     }

@@ -47,6 +47,7 @@ pub struct PartsUs {
     pub l3_read: f64,
     pub l3_write: f64,
     pub dram: f64,
+    pub remote: f64,
 }
 
 impl PartsUs {
@@ -59,6 +60,7 @@ impl PartsUs {
             l3_read: us(p.l3_read),
             l3_write: us(p.l3_write),
             dram: us(p.dram),
+            remote: us(p.remote),
         }
     }
 
@@ -70,6 +72,7 @@ impl PartsUs {
             l3_read: self.l3_read + o.l3_read,
             l3_write: self.l3_write + o.l3_write,
             dram: self.dram + o.dram,
+            remote: self.remote + o.remote,
         }
     }
 }

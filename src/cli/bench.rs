@@ -15,14 +15,13 @@ use std::path::{Path, PathBuf};
 
 /// Measure a model, an executable or one op
 #[derive(clap::Args)]
-#[command(
-    after_help = "Examples:\n  rescc bench r20.rir --threads 1,2\n  rescc bench --op 'conv2d 1x64x56x56 64x64x3x3 pad=1,1,1,1 epilogue=[bias,relu]'"
-)]
+#[command(after_help = "Example:\n  rescc bench r20.rir --threads 1,2 --time 0.5")]
 pub struct Args {
     /// Model (.rir), or an executable that rescc made
     #[arg(required_unless_present = "op", conflicts_with = "op")]
     model: Option<PathBuf>,
-    /// One op instead: its name, shapes, attributes and epilogue; N as a first dimension is the batch
+    /// One op instead, e.g. 'conv2d 1x64x56x56 64x64x3x3 pad=1,1,1,1 epilogue=[bias,relu]'; N as a first dimension is
+    /// the batch
     #[arg(long, value_name = "SPEC")]
     op: Option<String>,
     /// Numbers of threads [default: the CPUs that this process may use]
@@ -70,7 +69,7 @@ pub struct Args {
 
 /// What is measured.
 enum What {
-    Model(store::Model),
+    Model(Box<store::Model>),
     Op(op_spec::Spec),
     Executable(PathBuf),
 }
@@ -151,7 +150,7 @@ fn what(args: &Args) -> Result<What, Failure> {
     let model = store::load(path)?;
     model.check_hash()?;
     super::compile::input_dims(&model.graph)?;
-    Ok(What::Model(model))
+    Ok(What::Model(Box::new(model)))
 }
 
 /// Whether the file begins as an ELF file does.

@@ -97,4 +97,33 @@ mod tests {
         assert_eq!(cost::count(&read, 32).loads, 3 * 4096 / 32 + 8);
         assert_eq!(cost::count(&write, 32).stores, 3 * 4096 / 32);
     }
+
+    /// LLVM leaves every multiply-add, load and store in its loop, and spills nothing.
+    #[cfg(feature = "llvm")]
+    #[test]
+    fn machine_code_does_all_of_it() {
+        use crate::toolchain::{CodeText, text_of};
+        let asm = |k: Kernel| text_of(&[k], CodeText::Asm, &ir::target::X86_64_V3).expect("it compiles");
+        // Instructions of the innermost loop: from the last label that is jumped back to, to that jump.
+        let inner = |asm: &str| -> Vec<String> {
+            let lines: Vec<&str> = asm.lines().map(str::trim).collect();
+            let is_jump = |l: &str| l.starts_with('j') && !l.starts_with("jmp");
+            let target = |l: &str| l.split_whitespace().nth(1).map(|t| format!("{t}:"));
+            let back = lines.iter().enumerate().filter(|(_, l)| is_jump(l)).filter_map(|(i, l)| {
+                let label = target(l)?;
+                let at = lines[..i].iter().rposition(|l| l.starts_with(&label))?;
+                // The loop over tasks calls the kernel.
+                (!lines[at..i].iter().any(|l| l.starts_with("call"))).then_some((i - at, at, i))
+            });
+            let (_, from, to) = back.min().expect("there is a loop");
+            lines[from..to].iter().map(|l| l.to_string()).collect()
+        };
+        let count = |code: &[String], what: &str| code.iter().filter(|l| l.starts_with(what)).count();
+        let fma = inner(&asm(fma(8, 100).kernel));
+        assert!(count(&fma, "vfmadd") == 12 && !fma.iter().any(|l| l.contains('(')), "{fma:#?}");
+        let read = inner(&asm(read("l1", 8, 4096, 3)));
+        assert!(read.iter().filter(|l| l.starts_with("vaddps") && l.contains('(')).count() == 8, "{read:#?}");
+        let write = inner(&asm(write("l1", 8, 4096, 3)));
+        assert!(write.iter().filter(|l| l.starts_with("vmovups\t%ymm") && l.contains('(')).count() == 8, "{write:#?}");
+    }
 }

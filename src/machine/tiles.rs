@@ -74,7 +74,7 @@ pub fn tiles(target: &Target, backend: BackendName, peak_gflops: f64) -> Result<
 fn conv(target: &Target, tile: Tile, size: u64) -> Option<Kernel> {
     let block = u64::from(target.block);
     let earlier = target.tiles.iter().take_while(|t| **t != tile);
-    let is_left = |n: &u64| earlier.clone().all(|t| n % u64::from(t.blocks) != 0);
+    let is_left = |n: &u64| earlier.clone().all(|t| !n.is_multiple_of(t.blocks.into()));
     let blocks = (1..=60).map(|i| i * u64::from(tile.blocks)).find(is_left)?;
     let (ic, oc, w) = (2 * block, blocks * block, 4 * u64::from(tile.pixels));
     let op = ir::op::lookup("conv2d")?;

@@ -79,7 +79,10 @@ fn model() {
     assert_eq!(calls.last().expect("there are calls")["op"], "dense");
     for c in &calls {
         assert!(number(&c["predicted_us"]) > 0.0 && number(&c["bytes"]) > 0.0, "{c}");
-        assert!(["compute", "latency", "L2", "L3", "DRAM", "call"].contains(&c["roof"].as_str().unwrap_or("")), "{c}");
+        assert!(
+            ["compute", "latency", "L2", "L3", "DRAM", "remote", "call"].contains(&c["roof"].as_str().unwrap_or("")),
+            "{c}"
+        );
     }
     let network = list(&r["runs"])[0]["effective_gflops"].clone();
     assert!(number(&network) > 0.0);

@@ -40,6 +40,8 @@ pub struct Machine {
     pub l2: f64,
     pub l3: f64,
     pub dram: f64,
+    /// Bandwidth of one core from the caches of others.
+    pub remote: f64,
     /// Read bandwidth of all cores together from memory.
     pub dram_all: f64,
     /// From the end of a call to the begin of the next on one thread; on several.
@@ -73,10 +75,10 @@ pub const ZEN3: Machine = Machine {
     dispatched: 6.0,
     div_cycles: 5.0,
     exp_cycles: 12.0,
-    loop_cycles: 8.0,
-    nested_loop_cycles: 3.0,
+    loop_cycles: 5.0,
+    nested_loop_cycles: 1.0,
     window: 256.0,
-    exposed: Exposed { l2_read: 0.1, l2_write: 0.85, l3_read: 0.4, l3_write: 0.5, dram: 0.9, prefetched: 0.6 },
+    exposed: Exposed { l2_read: 0.1, l2_write: 0.88, l3_read: 0.4, l3_write: 0.55, dram: 0.9, prefetched: 0.7 },
     ways: 8,
     l1_bytes: 32 << 10,
     l2_bytes: 512 << 10,
@@ -84,9 +86,10 @@ pub const ZEN3: Machine = Machine {
     l2: 100.0,
     l3: 58.0,
     dram: 24.0,
+    remote: 20.0,
     dram_all: 45.0,
-    call_ns: 60.0,
-    fork_join_ns: 700.0,
+    call_ns: 20.0,
+    fork_join_ns: 400.0,
 };
 
 impl Machine {

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | compute | cycles of each block by the ports that its instructions need, and of entering its loops |
 //! | latency | the same, where chains of dependent instructions take longer than the ports |
+//! | remote | bytes that another core's cache holds |
 //! | L2, L3, DRAM | bytes that the call moves out of there (`traffic.rs`), at the measured bandwidth |
 //!
 //! Blocks are counted exactly (`nest.rs`); machine constants stand in one table (`machine.rs`). `rescc bench` prints
@@ -32,6 +33,8 @@ pub enum Roof {
     L2,
     L3,
     Dram,
+    /// Caches of other cores.
+    Remote,
     /// Starting the call and waiting for all workers.
     Call,
 }
@@ -44,6 +47,7 @@ impl Roof {
             Roof::L2 => "L2",
             Roof::L3 => "L3",
             Roof::Dram => "DRAM",
+            Roof::Remote => "remote",
             Roof::Call => "call",
         }
     }
@@ -55,6 +59,14 @@ pub enum Home {
     L2,
     L3,
     Dram,
+}
+
+/// What is known of a parameter when a call begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub home: Home,
+    /// Written by calls before, so that each core's cache holds a part.
+    pub is_shared: bool,
 }
 
 /// An estimate.
@@ -75,6 +87,8 @@ pub struct Parts {
     pub l3_read: f64,
     pub l3_write: f64,
     pub dram: f64,
+    /// From the caches of other cores, and to lines that they hold.
+    pub remote: f64,
 }
 
 impl Parts {
@@ -88,6 +102,7 @@ impl Parts {
             + e.l3_read * ahead * self.l3_read
             + e.l3_write * self.l3_write
             + e.dram * ahead * self.dram
+            + self.remote
     }
 }
 
@@ -102,7 +117,7 @@ pub fn predict(program: &Program, call: &Call, machine: &Machine, threads: usize
     let kernel = &program.kernels[call.kernel];
     let weights = program.const_bytes;
     let (l2, l3) = (machine.l2_bytes, machine.l3_bytes);
-    let homes = kernel.params.iter().zip(&call.args).map(|(&p, &slot)| {
+    let places = kernel.params.iter().zip(&call.args).map(|(&p, &slot)| {
         let s = &program.slots[slot];
         let home = match s.space {
             Space::Const { .. } if is_cold || weights + program.arena_bytes > l3 => Home::Dram,
@@ -112,13 +127,13 @@ pub fn predict(program: &Program, call: &Call, machine: &Machine, threads: usize
             _ if s.len_bytes() <= l3 / 2 => Home::L3,
             _ => Home::Dram,
         };
-        (p, home)
+        (p, Place { home, is_shared: matches!(s.space, Space::Arena { .. }) })
     });
-    predict_kernel(kernel, &homes.collect(), machine, threads)
+    predict_kernel(kernel, &places.collect(), machine, threads)
 }
 
-/// The time of one call of `kernel` whose parameters are where `homes` says (in L2 where it says nothing).
-pub fn predict_kernel(kernel: &Kernel, homes: &HashMap<Buf, Home>, machine: &Machine, threads: usize) -> Prediction {
+/// The time of one call of `kernel` whose parameters are where `places` says (in L2 where it says nothing).
+pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &Machine, threads: usize) -> Prediction {
     let body = Block::of(kernel, machine.core);
     let threads = threads.max(1) as f64;
     // The slowest worker has this many tasks.
@@ -131,12 +146,16 @@ pub fn predict_kernel(kernel: &Kernel, homes: &HashMap<Buf, Home>, machine: &Mac
     let into_l2 = traffic::into_cache(kernel, &body, machine.l2_bytes, tasks);
     let once = traffic::distinct(kernel, &body);
     let conflicts = |bytes| traffic::conflicts(kernel, &body, bytes / machine.ways, machine.ways) * share;
-    let (mut l2, mut l3, mut dram_bytes) = ([0.0; 2], [0.0; 2], 0.0);
+    let (mut l2, mut l3, mut dram_bytes, mut remote_bytes) = ([0.0; 2], [0.0; 2], 0.0, 0.0);
     for (buf, bytes) in &into_l1 {
         let (moved, distinct) = (into_l2.get(buf).copied().unwrap_or(0.0), once.get(buf).copied().unwrap_or(0.0));
         let again = (moved - distinct * share).max(0.0);
         let role = kernel.bufs[*buf].role;
-        let from_l3 = match homes.get(buf).copied().unwrap_or(Home::L2) {
+        let place = places.get(buf).copied().unwrap_or(Place { home: Home::L2, is_shared: false });
+        if place.is_shared {
+            remote_bytes += moved.min(distinct) * (1.0 - 1.0 / threads);
+        }
+        let from_l3 = match place.home {
             Home::L3 if role != Role::Scratch => moved,
             Home::Dram if role != Role::Scratch => {
                 dram_bytes += distinct;
@@ -162,6 +181,7 @@ pub fn predict_kernel(kernel: &Kernel, homes: &HashMap<Buf, Home>, machine: &Mac
         l3_write: (l3[1] + conflicts(machine.l2_bytes)) / machine.l3,
         // Whatever one core's bandwidth, all of them share the memory's.
         dram: dram_bytes / (machine.dram * threads).min(machine.dram_all.max(machine.dram)),
+        remote: remote_bytes / machine.remote,
     };
     let call = if threads > 1.0 { machine.fork_join_ns } else { machine.call_ns };
     let bound = if cycles.chained > cycles.total * 0.5 { Roof::Latency } else { Roof::Compute };
@@ -170,6 +190,7 @@ pub fn predict_kernel(kernel: &Kernel, homes: &HashMap<Buf, Home>, machine: &Mac
         (Roof::L2, parts.l2_read + parts.l2_write),
         (Roof::L3, parts.l3_read + parts.l3_write),
         (Roof::Dram, parts.dram),
+        (Roof::Remote, parts.remote),
         (Roof::Call, call),
     ];
     let longest = roofs.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));

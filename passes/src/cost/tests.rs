@@ -100,7 +100,7 @@ fn many_tasks_are_counted_in_part() {
     let y = k.param("y", DType::F32, &[TASKS], Role::Out);
     let t = k.tasks(TASKS);
     let zero = k.constant(DType::F32, 1, 0.0);
-    k.store(y, &[t.clone()], zero);
+    k.store(y, std::slice::from_ref(&t), zero);
     // Every other task adds.
     k.for_(t.modulo(2), 1, |k, _| {
         let _ = k.add(zero, zero);
