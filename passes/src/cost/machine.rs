@@ -29,6 +29,8 @@ pub struct Machine {
     pub window: f64,
     /// Shares of the memory's time that computing does not hide.
     pub exposed: Exposed,
+    /// Lines that may be written in turns before writes wait for each other.
+    pub streams: usize,
     /// Lines of one set, in L1 and L2.
     pub ways: u64,
     /// Of one core.
@@ -40,7 +42,7 @@ pub struct Machine {
     pub l2: f64,
     pub l3: f64,
     pub dram: f64,
-    /// Bandwidth of one core from the caches of others.
+    /// Bandwidth of one core's writes to lines that others hold.
     pub remote: f64,
     /// Read bandwidth of all cores together from memory.
     pub dram_all: f64,
@@ -50,7 +52,7 @@ pub struct Machine {
 }
 
 /// Shares between 0 (computing hides all of it) and 1. Fitted to the calls of ResNet-18, ResNet-50 and CIFAR
-/// ResNet-20 on one thread.
+/// ResNet-20.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exposed {
     pub l2_read: f64,
@@ -58,6 +60,8 @@ pub struct Exposed {
     pub l3_read: f64,
     pub l3_write: f64,
     pub dram: f64,
+    /// Of writes that follow few streams: what is left of the shares above.
+    pub streamed: f64,
     /// Of reads from L3 and memory, in kernels that fetch ahead: what is left of the shares above.
     pub prefetched: f64,
 }
@@ -78,7 +82,16 @@ pub const ZEN3: Machine = Machine {
     loop_cycles: 5.0,
     nested_loop_cycles: 1.0,
     window: 256.0,
-    exposed: Exposed { l2_read: 0.1, l2_write: 0.88, l3_read: 0.4, l3_write: 0.55, dram: 0.9, prefetched: 0.7 },
+    exposed: Exposed {
+        l2_read: 0.1,
+        l2_write: 0.88,
+        l3_read: 0.4,
+        l3_write: 0.55,
+        dram: 1.0,
+        streamed: 0.4,
+        prefetched: 0.75,
+    },
+    streams: 12,
     ways: 8,
     l1_bytes: 32 << 10,
     l2_bytes: 512 << 10,
@@ -86,7 +99,7 @@ pub const ZEN3: Machine = Machine {
     l2: 100.0,
     l3: 58.0,
     dram: 24.0,
-    remote: 20.0,
+    remote: 14.0,
     dram_all: 45.0,
     call_ns: 20.0,
     fork_join_ns: 400.0,

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | compute | cycles of each block by the ports that its instructions need, and of entering its loops |
 //! | latency | the same, where chains of dependent instructions take longer than the ports |
-//! | remote | bytes that another core's cache holds |
+//! | remote | bytes written to lines that another core's cache holds |
 //! | L2, L3, DRAM | bytes that the call moves out of there (`traffic.rs`), at the measured bandwidth |
 //!
 //! Blocks are counted exactly (`nest.rs`); machine constants stand in one table (`machine.rs`). `rescc bench` prints
@@ -65,7 +65,7 @@ pub enum Home {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     pub home: Home,
-    /// Written by calls before, so that each core's cache holds a part.
+    /// In the arena: all cores have used its lines before.
     pub is_shared: bool,
 }
 
@@ -87,7 +87,7 @@ pub struct Parts {
     pub l3_read: f64,
     pub l3_write: f64,
     pub dram: f64,
-    /// From the caches of other cores, and to lines that they hold.
+    /// To lines that the caches of other cores hold.
     pub remote: f64,
 }
 
@@ -139,7 +139,7 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
     // The slowest worker has this many tasks.
     let tasks = (kernel.tasks as f64 / threads).ceil();
     let share = tasks / (kernel.tasks as f64).max(1.0);
-    let cycles = cycles(&body, machine, 0.0, 1.0);
+    let cycles = cycles(&body, machine, 0.0, f64::INFINITY);
     let compute = cycles.total * share / machine.ghz;
 
     let into_l1 = traffic::into_cache(kernel, &body, machine.l1_bytes, tasks);
@@ -152,8 +152,10 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
         let again = (moved - distinct * share).max(0.0);
         let role = kernel.bufs[*buf].role;
         let place = places.get(buf).copied().unwrap_or(Place { home: Home::L2, is_shared: false });
-        if place.is_shared {
-            remote_bytes += moved.min(distinct) * (1.0 - 1.0 / threads);
+        let is_scattered = role == Role::Out && traffic::streams(kernel, &body, *buf) > machine.streams;
+        // Reads from there are hidden as others are; a write waits until the other core has let go of the line.
+        if place.is_shared && is_scattered && distinct <= 2.0 * machine.l2_bytes as f64 {
+            remote_bytes += distinct * share * (1.0 - 1.0 / threads);
         }
         let from_l3 = match place.home {
             Home::L3 if role != Role::Scratch => moved,
@@ -168,9 +170,10 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
             Role::Out => 1.0,
             Role::InOut | Role::Scratch => 0.5,
         };
+        let streamed = if is_scattered { 1.0 } else { machine.exposed.streamed };
         for (sum, bytes) in [(&mut l2, *bytes), (&mut l3, from_l3)] {
             sum[0] += bytes * (1.0 - written);
-            sum[1] += bytes * written;
+            sum[1] += bytes * written * streamed;
         }
     }
     let parts = Parts {
@@ -209,26 +212,33 @@ struct Cycles {
 /// Instructions that count an iteration and jump.
 const STEP: f64 = 2.0;
 
-fn cycles(b: &Block, m: &Machine, step: f64, trips: f64) -> Cycles {
+/// `span`: instructions from one start that depends on nothing before to the next.
+fn cycles(b: &Block, m: &Machine, step: f64, span: f64) -> Cycles {
     let mut out = Cycles::default();
-    let (runs, (ports, instructions)) = (b.runs as f64, ports(b, m, step));
-    let mut chain = if b.loops.is_empty() { b.chain as f64 } else { 0.0 };
-    if !b.continues {
-        // Short loops that depend on nothing before overlap with the next one.
-        chain /= (m.window / (instructions * trips).max(1.0)).max(1.0);
-    }
+    let (runs, (ports, _)) = (b.runs as f64, ports(b, m, step));
+    // Chains that are shorter than the window overlap with the next one.
+    let overlap = (m.window / span.max(1.0)).max(1.0);
+    let chain = if b.loops.is_empty() { b.chain as f64 / overlap } else { 0.0 };
     let own = runs * ports.max(chain);
     out.total += own;
     if chain > ports {
         out.chained += own;
     }
-    for l in &b.loops {
-        let inner = cycles(&l.body, m, STEP, l.trips());
-        let entry = if l.body.continues { m.nested_loop_cycles } else { m.loop_cycles };
+    for l in b.loops.iter().filter(|l| l.entries > 0) {
+        let goes_on = l.body.continues;
+        let span = if goes_on { span } else { instructions(&l.body, m) / l.entries as f64 };
+        let inner = cycles(&l.body, m, STEP, span);
+        let entry = if goes_on { m.nested_loop_cycles } else { m.loop_cycles };
         out.total += inner.total + l.entries as f64 * entry;
         out.chained += inner.chained;
     }
     out
+}
+
+/// Instructions of all runs of a loop's body.
+fn instructions(b: &Block, m: &Machine) -> f64 {
+    let (_, own) = ports(b, m, STEP);
+    b.runs as f64 * own + b.loops.iter().map(|l| instructions(&l.body, m)).sum::<f64>()
 }
 
 /// Cycles by the most wanted port, and the number of instructions.

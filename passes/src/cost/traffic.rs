@@ -33,6 +33,25 @@ pub fn distinct(kernel: &Kernel, body: &Block) -> Bytes {
 /// Bytes of a cache line.
 const LINE: i64 = 64;
 
+/// Most lines of `buf` that one block writes side by side.
+pub fn streams(kernel: &Kernel, body: &Block, buf: Buf) -> usize {
+    let stores: Vec<&Access> = body.accesses.iter().filter(|a| a.buf == buf && a.is_store).collect();
+    let own = lines(kernel, buf, &stores).len();
+    body.loops.iter().map(|l| streams(kernel, &l.body, buf)).fold(own, usize::max)
+}
+
+/// The lines of `buf` that these accesses touch, relative to what variables add, and whether they are written.
+fn lines(kernel: &Kernel, buf: Buf, accesses: &[&Access]) -> BTreeMap<i64, bool> {
+    let decl = &kernel.bufs[buf];
+    let (strides, element) = (decl.strides(), decl.dtype.bytes().cast_signed());
+    let mut lines = BTreeMap::new();
+    for a in accesses {
+        let at = a.at.iter().zip(&strides).map(|(e, s)| e.offset() * s).sum::<i64>() * element;
+        *lines.entry(at.div_euclid(LINE)).or_insert(false) |= a.is_store;
+    }
+    lines
+}
+
 /// Bytes of lines that accesses side by side throw out of a cache with sets of `ways` lines that repeat every `span`
 /// bytes, for all tasks: powers of two between them put them all into one set.
 pub fn conflicts(kernel: &Kernel, body: &Block, span: u64, ways: u64) -> f64 {
@@ -42,19 +61,13 @@ pub fn conflicts(kernel: &Kernel, body: &Block, span: u64, ways: u64) -> f64 {
     }
     let mut moved = 0.0;
     for (buf, accesses) in by_buffer {
-        let decl = &kernel.bufs[buf];
-        let strides = decl.strides();
-        let element = decl.dtype.bytes().cast_signed();
-        let linear = |a: &Access| a.at.iter().zip(&strides).map(|(e, s)| e.offset() * s).sum::<i64>() * element;
-        let mut sets: HashMap<i64, BTreeMap<i64, bool>> = HashMap::new();
-        for a in accesses {
-            let line = linear(a).div_euclid(LINE);
-            let set = line.rem_euclid((span.cast_signed() / LINE).max(1));
-            *sets.entry(set).or_default().entry(line).or_default() |= a.is_store;
+        let mut sets: HashMap<i64, Vec<bool>> = HashMap::new();
+        for (line, is_stored) in lines(kernel, buf, &accesses) {
+            sets.entry(line.rem_euclid((span.cast_signed() / LINE).max(1))).or_default().push(is_stored);
         }
-        for lines in sets.values().filter(|l| l.len() as u64 > ways) {
+        for set in sets.values().filter(|l| l.len() as u64 > ways) {
             // A line that is written comes in and goes out.
-            moved += lines.values().map(|&is_stored| if is_stored { 2.0 } else { 1.0 }).sum::<f64>() * LINE as f64;
+            moved += set.iter().map(|&is_stored| if is_stored { 2.0 } else { 1.0 }).sum::<f64>() * LINE as f64;
         }
     }
     moved * body.runs as f64 + body.loops.iter().map(|l| conflicts(kernel, &l.body, span, ways)).sum::<f64>()
