@@ -128,8 +128,8 @@ pub fn table(changes: &[Change], format: Format) -> String {
             c.batch.to_string(),
             c.threads.to_string(),
             c.weights.into(),
-            format!("{:.3}", c.before_us / 1e3),
-            format!("{:.3}", c.now_us / 1e3),
+            report::ms(c.before_us),
+            report::ms(c.now_us),
             format!("{:+.1} %", 100.0 * c.worse_by()),
         ]);
     }

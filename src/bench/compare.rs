@@ -1,6 +1,7 @@
 //! What each pass gains: the model compiled with all passes, without each of those named, and without all of them; run
 //! in turns, so that whatever else the machine does falls on all alike.
 
+use super::report::ms;
 use super::{Built, Format, Plan, Settings, Sheet, Subject, build, measure};
 use crate::render::Failure;
 use passes::graph::Winograd;
@@ -93,7 +94,6 @@ pub fn table(variants: &[Variant], format: Format) -> String {
     let Some(all) = variants.first().map(Variant::median_us) else { return String::new() };
     let mut s = Sheet::new(1, &["passes", "calls", "median ms", "least", "most", "gain"]);
     for v in variants {
-        let ms = |us: f64| format!("{:.3}", us / 1e3);
         let [least, most] = v.spread_us().map(ms);
         let gain = if v.without.is_empty() { String::new() } else { format!("{:.3}x", v.median_us() / all) };
         s.row(vec![name(v), v.calls.to_string(), ms(v.median_us()), least, most, gain]);

@@ -17,7 +17,6 @@ pub fn runs(runs: &[Run], format: Format) -> String {
     );
     for r in runs {
         let t = &r.times;
-        let ms = |us: f64| format!("{:.3}", us / 1e3);
         s.row(vec![
             t.batch.to_string(),
             t.threads.to_string(),
@@ -33,6 +32,11 @@ pub fn runs(runs: &[Run], format: Format) -> String {
         ]);
     }
     s.print(format)
+}
+
+/// Microseconds as milliseconds, to the nanosecond where that can be seen.
+pub fn ms(us: f64) -> String {
+    if us < 1e3 { format!("{:.5}", us / 1e3) } else { format!("{:.3}", us / 1e3) }
 }
 
 /// The calls of a run, or its kernels.

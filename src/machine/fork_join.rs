@@ -29,7 +29,8 @@ pub fn fork_join(target: &Target, backend: BackendName, threads: usize) -> Resul
         let built = build(&subject, &settings, &dir.path().join("calls"))?;
         let plan = Plan { threads, seconds: SECONDS, warmup: None, iterations: None, cold: false };
         let times = measure(&built.exe, plan)?;
-        Ok(times.median_us * 1e3 / times.calls_us.len().max(1) as f64)
+        // As for the other rates the fastest counts: others share the machine.
+        Ok(times.min_us * 1e3 / times.calls_us.len().max(1) as f64)
     };
     let one = each(EMPTY, 1)?;
     // With nothing to do one thread would be through before another wakes up.

@@ -84,7 +84,7 @@ pub const ZEN3: Machine = Machine {
     window: 256.0,
     exposed: Exposed {
         l2_read: 0.1,
-        l2_write: 0.88,
+        l2_write: 0.95,
         l3_read: 0.4,
         l3_write: 0.55,
         dram: 1.0,
