@@ -16,6 +16,7 @@ pub mod pipeline;
 mod progress;
 mod run;
 mod targets;
+mod tune;
 mod verify;
 
 use crate::output;
@@ -83,6 +84,7 @@ enum Verb {
     Verify(verify::Args),
     Bench(bench::Args),
     Hwbench(hwbench::Args),
+    Tune(tune::Args),
     Targets(targets::Args),
     Explain(explain::Args),
 }
@@ -255,6 +257,7 @@ impl Verb {
             Verb::Verify(_) => "verify",
             Verb::Bench(_) => "bench",
             Verb::Hwbench(_) => "hwbench",
+            Verb::Tune(_) => "tune",
             Verb::Targets(_) => "targets",
             Verb::Explain(_) => "explain",
         }
@@ -281,6 +284,7 @@ impl Verb {
             Verb::Verify(a) => verify::run(a, env),
             Verb::Bench(a) => bench::run(a, env),
             Verb::Hwbench(a) => hwbench::run(a, env),
+            Verb::Tune(a) => tune::run(a, env),
             Verb::Targets(a) => targets::run(a, env),
             Verb::Explain(a) => explain::run(a, env),
         }

@@ -14,6 +14,7 @@ mod opt;
 #[cfg(feature = "llvm")]
 mod ptx;
 mod standalone;
+mod tune;
 mod zoo;
 
 use crate::root;
@@ -24,6 +25,7 @@ use std::process::{Command, Output};
 pub fn tests() -> Vec<Trial> {
     let mut trials = artefact::tests();
     trials.extend(bench::tests());
+    trials.extend(tune::tests());
     trials.extend(cifar::tests());
     trials.extend(counts::tests());
     trials.extend(examples::tests());
