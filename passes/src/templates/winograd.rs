@@ -94,17 +94,15 @@ impl Output<'_> {
         let y = k.param("y", c.results[0].dtype, &c.results[0].physical(), Role::Out);
         let [rows, columns] = self.grid.points();
         let products = k.scratch("products", DType::F32, &[rows, columns, self.blocks, v[4], self.r.block()]);
-        // Neighbouring tasks share a strip: its tiles stay in the worker's cache.
-        let (panels, strips) = (u[0], v[1]);
-        let t = k.tasks(v[0] * strips * panels);
-        let work = Work {
-            operands,
-            y,
-            products,
-            image: t.floordiv(panels).floordiv(strips),
-            strip: t.floordiv(panels).modulo(strips),
-            panel: t.modulo(panels),
+        let (images, strips, panels) = (v[0], v[1], u[0]);
+        let t = k.tasks(images * strips * panels);
+        // Neighbouring tasks share what is larger: a strip, whose tiles stay in the worker's cache for all panels, or
+        // with a single strip the weights of a panel, for all images.
+        let (image, strip, panel) = match strips {
+            1 => (t.modulo(images), Affine::constant(0), t.floordiv(images)),
+            _ => (t.floordiv(panels).floordiv(strips), t.floordiv(panels).modulo(strips), t.modulo(panels)),
         };
+        let work = Work { operands, y, products, image, strip, panel };
         for (i, j, tiles) in self.grid.classes() {
             k.for_(i[0], i[1], |k, i| {
                 k.for_(j[0], j[1], |k, j| {
