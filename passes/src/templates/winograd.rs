@@ -20,6 +20,9 @@ use ir::ops::winograd_input;
 use ir::ops::winograd_output::{self, Tile};
 use ir::{DType, Kernel, Layout};
 
+/// Channels from which a sum of products is made of two.
+const LONG_SUM: i64 = 256;
+
 pub fn input_offers(r: &Request) -> Vec<Offer> {
     let [_, c, ..] = r.ctx.operands[0].dims[..] else { return Vec::new() };
     if r.ctx.attrs.int("block") != r.block() || c % r.block() != 0 {
@@ -176,35 +179,44 @@ impl Output<'_> {
         let zero = || Affine::constant(0);
         let nothing = k.constant(DType::F32, lanes, 0.0);
         let start = vec![nothing; (pixels * self.blocks) as usize];
-        let sums = k.for_carry(0, channel_blocks, &start, |k, c, sums| {
-            let mut sums = sums.to_vec();
-            let corner = [w.image.clone(), w.strip.clone(), point.clone(), c.clone(), tile.clone(), zero()];
-            let tiles = k.view(w.operands[0], &corner, false);
-            // Opaque for the compile time alone, as in direct convolution.
-            let weights = k.view(w.operands[1], &[w.panel.clone(), point.clone(), &c * block, zero()], true);
-            if is_single_strip {
-                let next = [w.panel.clone(), &point + 1, zero(), zero()];
-                share.fetch(k, w.operands[1], next, &c, [channel_blocks, block * self.blocks * block]);
-            }
-            for lane in 0..block {
-                let u: Vec<Reg> = (0..self.blocks)
-                    .map(|b| k.load_vec(weights, lanes, &[zero(), zero(), lane.into(), (b * block).into()]))
-                    .collect();
-                for p in 0..pixels {
-                    let v = k.load(tiles, &[zero(), zero(), zero(), zero(), p.into(), lane.into()]);
-                    let v = k.splat(v, lanes);
-                    for (b, &u) in u.iter().enumerate() {
-                        let sum = &mut sums[(p * self.blocks) as usize + b];
-                        *sum = k.fma(v, u, *sum);
+        // Long sums are made of two, which round less.
+        let half = if channel_blocks * block < LONG_SUM { channel_blocks } else { (channel_blocks + 1) / 2 };
+        for first in (0..channel_blocks).step_by(half as usize) {
+            let sums = k.for_carry(first, (first + half).min(channel_blocks), &start, |k, c, sums| {
+                let mut sums = sums.to_vec();
+                let corner = [w.image.clone(), w.strip.clone(), point.clone(), c.clone(), tile.clone(), zero()];
+                let tiles = k.view(w.operands[0], &corner, false);
+                // Opaque for the compile time alone, as in direct convolution.
+                let weights = k.view(w.operands[1], &[w.panel.clone(), point.clone(), &c * block, zero()], true);
+                if is_single_strip {
+                    let next = [w.panel.clone(), &point + 1, zero(), zero()];
+                    share.fetch(k, w.operands[1], next, &c, [channel_blocks, block * self.blocks * block]);
+                }
+                for lane in 0..block {
+                    let u: Vec<Reg> = (0..self.blocks)
+                        .map(|b| k.load_vec(weights, lanes, &[zero(), zero(), lane.into(), (b * block).into()]))
+                        .collect();
+                    for p in 0..pixels {
+                        let v = k.load(tiles, &[zero(), zero(), zero(), zero(), p.into(), lane.into()]);
+                        let v = k.splat(v, lanes);
+                        for (b, &u) in u.iter().enumerate() {
+                            let sum = &mut sums[(p * self.blocks) as usize + b];
+                            *sum = k.fma(v, u, *sum);
+                        }
                     }
                 }
-            }
-            sums
-        });
-        for p in 0..pixels {
-            for b in 0..self.blocks {
-                let at = [w.local.clone(), i.clone(), j.clone(), b.into(), tile + p, zero()];
-                k.store(w.products, &at, sums[(p * self.blocks + b) as usize]);
+                sums
+            });
+            for p in 0..pixels {
+                for b in 0..self.blocks {
+                    let at = [w.local.clone(), i.clone(), j.clone(), b.into(), tile + p, zero()];
+                    let mut sum = sums[(p * self.blocks + b) as usize];
+                    if first > 0 {
+                        let before = k.load_vec(w.products, lanes, &at);
+                        sum = k.add(before, sum);
+                    }
+                    k.store(w.products, &at, sum);
+                }
             }
         }
     }

@@ -141,7 +141,8 @@ impl<'a> Emitter<'a> {
         k.finish()
     }
 
-    /// All tiles, for one block of input channels after the other.
+    /// All tiles, for one block of input channels after the other. Each block is summed from zero: short sums round
+    /// less.
     fn by_blocks(&self, k: &mut KernelBuilder, task: &Task) {
         let (p, all) = (&self.plan, self.plan.channel_blocks);
         let shape = [p.panel_group, p.row_block, p.row.outputs, p.tile.blocks.into(), self.r.block()];
@@ -153,8 +154,11 @@ impl<'a> Emitter<'a> {
         });
         k.for_(0, (all + p.k_block - 1) / p.k_block, |k, block| {
             self.for_tiles(k, task, &(block * p.k_block), &|k, at| {
-                let start = self.load_sums(k, sums, at);
-                let end = self.reduce(k, at, start);
+                let zero = k.constant(DType::F32, self.r.target.block, 0.0);
+                let start = vec![zero; self.places(at).len()];
+                let of_block = self.reduce(k, at, start);
+                let before = self.load_sums(k, sums, at);
+                let end: Vec<Reg> = before.into_iter().zip(of_block).map(|(a, b)| k.add(a, b)).collect();
                 self.store_sums(k, sums, at, &end);
             });
         });
