@@ -8,6 +8,8 @@
 //! | [`artefact`] | a compiled program to objects, libraries and executables |
 //! | [`input`] | pictures, arrays and random numbers as inputs |
 //! | [`verify`] | compiled code against the float64 reference, layer by layer |
+//! | [`bench`] | measurements of executables, call by call, beside an estimate |
+//! | [`machine`] | this machine's peaks, measured by kernels of our own |
 //! | [`store`] | models on disk: a `.rir` and the tensors that it names |
 //! | [`report`] | counts and tables over a graph |
 //! | [`render`] | diagnostics for people and for programs |
@@ -21,10 +23,12 @@
 #![deny(unsafe_code)]
 
 pub mod artefact;
+pub mod bench;
 pub mod builders;
 pub mod cli;
 pub mod import;
 pub mod input;
+pub mod machine;
 pub mod output;
 pub mod render;
 pub mod report;

@@ -442,6 +442,11 @@ pub const CODES: &[(&str, &str)] = &[
     ("E0711", "The target is not known. `rescc targets` lists those that are."),
     ("E0712", "This rescc was built without LLVM. Cranelift compiles everything, more slowly running."),
     ("E0791", "Outputs differ from the expected ones by more than the tolerance."),
+    ("E0792", "A model is slower than in the baseline by more than `--fail-above` allows."),
+    (
+        "E0793",
+        "A register tile of the templates does not reach the share of the peak that `hwbench --assert` asks for.",
+    ),
     ("E0800", "A bug of rescc. Please report it with the command line and, if you may, the file; nothing was written."),
     (
         "E0801",
@@ -468,6 +473,18 @@ pub const CODES: &[(&str, &str)] = &[
     ("E0811", "An input or expected output does not have the form that the model takes."),
     ("E0812", "The model does not say how a picture becomes its input, or takes no pictures."),
     ("E0813", "A model is a .rir file with exactly one graph."),
+    (
+        "E0814",
+        "The specification of an op is faulty. It is the op's name, the shapes of its operands, attributes and an epilogue: 'conv2d 1x64x56x56 64x64x3x3 pad=1,1,1,1 epilogue=[bias,add,relu]'. N as a first dimension stands for the batch.",
+    ),
+    (
+        "E0815",
+        "A baseline is a document that `rescc bench --json` printed, with at least one run of the same batch, threads and weights.",
+    ),
+    (
+        "E0816",
+        "An executable that was to be measured did not start, failed, or does not answer `--bench --json` as those that rescc makes do.",
+    ),
     ("E0901", "A picture or array is damaged or in no format that is read."),
     ("E0902", "A picture or data set is beyond the limits."),
     ("E0903", "A picture is valid, but of a kind that is not read."),

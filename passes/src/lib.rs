@@ -7,6 +7,7 @@
 
 use ir::{Diagnostics, Kernel};
 
+pub mod cost;
 pub mod graph;
 mod group;
 pub mod lower;

@@ -3,9 +3,11 @@
 //! Results go to standard output, everything about progress and problems to standard error. With `--json` a verb
 //! prints one document and nothing else. This module alone prints, maps failures to exit codes, and exits.
 
+mod bench;
 mod check;
 mod compile;
 mod explain;
+mod hwbench;
 mod import;
 mod inspect;
 mod new;
@@ -79,6 +81,8 @@ enum Verb {
     Compile(compile::Args),
     Run(run::Args),
     Verify(verify::Args),
+    Bench(bench::Args),
+    Hwbench(hwbench::Args),
     Targets(targets::Args),
     Explain(explain::Args),
 }
@@ -154,8 +158,10 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let env = env(&cli.global);
-    if let Some(n) = cli.global.threads {
+    let mut env = env(&cli.global);
+    env.json |= cli.verb.wants_json();
+    // A list of threads is for what `bench` measures, not for itself.
+    if let Some(n) = cli.global.threads.filter(|_| !matches!(cli.verb, Verb::Bench(_))) {
         // The one pool of the process; nothing has used it yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(n.into()).build_global();
     }
@@ -247,8 +253,19 @@ impl Verb {
             Verb::Compile(_) => "compile",
             Verb::Run(_) => "run",
             Verb::Verify(_) => "verify",
+            Verb::Bench(_) => "bench",
+            Verb::Hwbench(_) => "hwbench",
             Verb::Targets(_) => "targets",
             Verb::Explain(_) => "explain",
+        }
+    }
+
+    /// Whether an option of the verb itself asks for JSON.
+    fn wants_json(&self) -> bool {
+        match self {
+            Verb::Bench(a) => a.wants_json(),
+            Verb::Hwbench(a) => a.wants_json(),
+            _ => false,
         }
     }
 
@@ -262,6 +279,8 @@ impl Verb {
             Verb::Compile(a) => compile::run(a, env),
             Verb::Run(a) => run::run(a, env),
             Verb::Verify(a) => verify::run(a, env),
+            Verb::Bench(a) => bench::run(a, env),
+            Verb::Hwbench(a) => hwbench::run(a, env),
             Verb::Targets(a) => targets::run(a, env),
             Verb::Explain(a) => explain::run(a, env),
         }

@@ -3,6 +3,7 @@
 mod artefact;
 #[cfg(feature = "llvm")]
 mod asm;
+mod bench;
 mod cifar;
 mod counts;
 mod examples;
@@ -22,6 +23,7 @@ use std::process::{Command, Output};
 
 pub fn tests() -> Vec<Trial> {
     let mut trials = artefact::tests();
+    trials.extend(bench::tests());
     trials.extend(cifar::tests());
     trials.extend(counts::tests());
     trials.extend(examples::tests());

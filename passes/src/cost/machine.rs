@@ -1,0 +1,120 @@
+//! What the estimate knows of a machine: one table of constants for each microarchitecture, with the rates that can be
+//! measured replaced by those of the machine at hand.
+
+use super::nest::{Core, Latencies};
+
+/// Rates and sizes of one machine. Cycles are those of the clock under load; bandwidths are in bytes a nanosecond
+/// (10⁹ bytes a second).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Machine {
+    /// Cycles a nanosecond.
+    pub ghz: f64,
+    /// Registers and latencies.
+    pub core: Core,
+    /// Instructions a cycle: multiply-adds, additions, loads, stores, anything.
+    pub fmas: f64,
+    pub adds: f64,
+    pub loads: f64,
+    pub stores: f64,
+    pub dispatched: f64,
+    /// Cycles of a division or root, and of an exponential by the shared polynomial.
+    pub div_cycles: f64,
+    pub exp_cycles: f64,
+    /// Cycles that entering and leaving a loop costs: the branch that ends it is not foreseen every time, and its
+    /// last results are waited for.
+    pub loop_cycles: f64,
+    /// The same for a loop that goes on with the values of the loop around.
+    pub nested_loop_cycles: f64,
+    /// Instructions that wait for their operands side by side.
+    pub window: f64,
+    /// Shares of the memory's time that computing does not hide.
+    pub exposed: Exposed,
+    /// Lines that may be written in turns before writes wait for each other.
+    pub streams: usize,
+    /// Lines of one set, in L1 and L2.
+    pub ways: u64,
+    /// Of one core.
+    pub l1_bytes: u64,
+    pub l2_bytes: u64,
+    /// Shared by all cores.
+    pub l3_bytes: u64,
+    /// Read bandwidth of one core from L2, L3, memory.
+    pub l2: f64,
+    pub l3: f64,
+    pub dram: f64,
+    /// Bandwidth of one core's writes to lines that others hold.
+    pub remote: f64,
+    /// Read bandwidth of all cores together from memory.
+    pub dram_all: f64,
+    /// From the end of a call to the begin of the next on one thread; on several.
+    pub call_ns: f64,
+    pub fork_join_ns: f64,
+}
+
+/// Shares between 0 (computing hides all of it) and 1. Fitted to the calls of ResNet-18, ResNet-50 and CIFAR
+/// ResNet-20.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exposed {
+    pub l2_read: f64,
+    pub l2_write: f64,
+    pub l3_read: f64,
+    pub l3_write: f64,
+    pub dram: f64,
+    /// Of writes that follow few streams: what is left of the shares above.
+    pub streamed: f64,
+    /// Of reads from L3 and memory, in kernels that fetch ahead: what is left of the shares above.
+    pub prefetched: f64,
+}
+
+/// AMD Zen 3, server part at 3.2 GHz. Ports, latencies: Fog, "Instruction tables", 2022, and AMD, "Software
+/// optimization guide for the AMD EPYC 7003", 2020. Bandwidths, loops and calls: measured with `rescc hwbench` and
+/// `rescc bench` on two cores of such a machine, 2026.
+pub const ZEN3: Machine = Machine {
+    ghz: 3.2,
+    core: Core { vector_bytes: 32, registers: 16, latencies: Latencies { fma: 4, add: 3, div: 10 } },
+    fmas: 2.0,
+    adds: 2.0,
+    loads: 2.0,
+    stores: 1.0,
+    dispatched: 6.0,
+    div_cycles: 5.0,
+    exp_cycles: 12.0,
+    loop_cycles: 5.0,
+    nested_loop_cycles: 1.0,
+    window: 256.0,
+    exposed: Exposed {
+        l2_read: 0.1,
+        l2_write: 0.95,
+        l3_read: 0.4,
+        l3_write: 0.55,
+        dram: 1.0,
+        streamed: 0.4,
+        prefetched: 0.75,
+    },
+    streams: 12,
+    ways: 8,
+    l1_bytes: 32 << 10,
+    l2_bytes: 512 << 10,
+    l3_bytes: 32 << 20,
+    l2: 100.0,
+    l3: 58.0,
+    dram: 24.0,
+    remote: 14.0,
+    dram_all: 45.0,
+    call_ns: 20.0,
+    fork_join_ns: 400.0,
+};
+
+impl Machine {
+    /// The clock at which this machine's vectors reach a measured rate of multiply-adds (10⁹ operations a second,
+    /// two each) on one thread.
+    pub fn clocked(self, fma_gflops: f64) -> Machine {
+        let per_cycle = self.fmas * (self.core.vector_bytes / 4) as f64 * 2.0;
+        if fma_gflops > 0.0 { Machine { ghz: fma_gflops / per_cycle, ..self } } else { self }
+    }
+
+    /// Multiply-adds and additions at full speed, 10⁹ operations a second on one thread.
+    pub fn peak_gflops(&self) -> f64 {
+        self.ghz * self.fmas * (self.core.vector_bytes / 4) as f64 * 2.0
+    }
+}

@@ -1,0 +1,51 @@
+//! `rescc bench`: a model, an executable or one op is measured as the executable that ships, call by call.
+//!
+//! | module | is |
+//! |---|---|
+//! | `op_spec` | one op as text to a network of one node |
+//! | `build` | a graph to an executable and the program behind it |
+//! | `measure` | an executable measures itself |
+//! | `calls` | time by call and kernel, with work, roof and estimate |
+//! | `compare` | what each pass gains |
+//! | `baseline` | against an earlier document |
+//! | `report`, `sheet` | tables and JSON |
+
+pub mod baseline;
+mod build;
+pub mod calls;
+pub mod compare;
+mod measure;
+pub mod op_spec;
+pub mod report;
+mod sheet;
+
+pub use build::{Built, Settings, Subject, build};
+pub use measure::{Plan, Times, measure};
+pub use sheet::{Format, Sheet};
+
+use crate::output;
+use crate::render::Failure;
+use ir::Diagnostic;
+use ir::diag::Class;
+use tempfile::TempDir;
+
+/// One configuration, measured.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub times: Times,
+    pub cold: bool,
+    /// Multiply-adds of the network as it is written; unknown for an executable.
+    pub network_macs: Option<u64>,
+    /// One row a call; empty for an executable, whose program is not known.
+    pub rows: Vec<calls::Row>,
+}
+
+/// A folder for executables that goes away.
+///
+/// Errors: E0803 if none can be made.
+pub fn temporary() -> Result<TempDir, Failure> {
+    tempfile::Builder::new().prefix("rescc-bench-").tempdir().map_err(|e| {
+        let text = format!("cannot make a temporary folder: {}", output::reason(&e));
+        Diagnostic::error("E0803", text).class(Class::Output).help("set TMPDIR to a folder with room").into()
+    })
+}

@@ -1,0 +1,57 @@
+//! What a call costs beside its work: a network of many calls with next to nothing to do, compiled as any other.
+
+use super::Rate;
+use crate::bench::{Plan, Settings, Subject, build, measure};
+use crate::render::Failure;
+use crate::toolchain::BackendName;
+use ir::graph::GraphBuilder;
+use ir::op::Attr;
+use ir::store::MemoryStore;
+use ir::target::Target;
+use ir::types::Dim;
+use ir::{DType, Diagnostic, Graph, TensorType};
+use passes::pipeline::PassOptions;
+use std::sync::Arc;
+
+/// Calls of the network.
+const CALLS: usize = 200;
+const SECONDS: f64 = 0.15;
+
+/// Nanoseconds a call, on one thread and on `threads`.
+///
+/// Errors: those of compiling and running an executable.
+pub fn fork_join(target: &Target, backend: BackendName, threads: usize) -> Result<Rate, Failure> {
+    let dir = crate::bench::temporary()?;
+    let settings = Settings { target: *target, backend, batch: 1, passes: PassOptions::default() };
+    let each = |size: [u64; 2], threads: usize| -> Result<f64, Failure> {
+        let graph = chain(size).map_err(|p| Diagnostic::error("E0800", p.message))?;
+        let subject = Subject { graph, store: Arc::new(MemoryStore::default()) };
+        let built = build(&subject, &settings, &dir.path().join("calls"))?;
+        let plan = Plan { threads, seconds: SECONDS, warmup: None, iterations: None, cold: false };
+        let times = measure(&built.exe, plan)?;
+        // As for the other rates the fastest counts: others share the machine.
+        Ok(times.min_us * 1e3 / times.calls_us.len().max(1) as f64)
+    };
+    let one = each(EMPTY, 1)?;
+    // With nothing to do one thread would be through before another wakes up.
+    let work = (each(SMALL, 1)? - one).max(0.0);
+    let all = each(SMALL, threads)? - work / threads.max(1) as f64;
+    Ok(Rate { one, all: all.max(one) })
+}
+
+/// Channels and width of images: next to no work, and enough of it to share.
+const EMPTY: [u64; 2] = [16, 1];
+const SMALL: [u64; 2] = [256, 4];
+
+/// Pools, one after the other: nothing fuses or folds them.
+fn chain([channels, width]: [u64; 2]) -> Result<Graph, ir::op::Problem> {
+    let mut g = GraphBuilder::new("calls");
+    let image = [Dim::N, Dim::Size(channels), Dim::Size(width), Dim::Size(width)];
+    let mut v = g.input("x", TensorType::new(DType::F32, image));
+    for i in 0..CALLS {
+        let attrs = [("kernel", Attr::Pair([3, 3])), ("stride", Attr::Pair([1, 1])), ("pad", Attr::Quad([1; 4]))];
+        v = g.op(&format!("p{i}"), "max_pool", &[v], &attrs)?;
+    }
+    g.output(v);
+    Ok(g.finish())
+}

@@ -1,0 +1,142 @@
+//! Runs the probes.
+
+use super::{Level, Measured, Rate, cpu, probes};
+use crate::toolchain::BackendName;
+use backends::exec::{self, AlignedBytes, Arg, CompiledKernel};
+use ir::target::Target;
+use ir::{Diagnostics, Kernel};
+use std::sync::{Arc, Barrier};
+use std::time::Instant;
+
+/// How long to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Well under a second: reads and multiply-adds, for `bench` without saved rates.
+    Quick,
+    /// A few seconds.
+    Full,
+}
+
+/// Runs of one probe; the fastest counts, because others share the machine.
+const QUICK_RUNS: usize = 4;
+const FULL_RUNS: usize = 15;
+/// About as long as one run takes, so that a timer's resolution and the start do not matter.
+const RUN_NS: f64 = 2e6;
+/// Bandwidth that sizes of the runs are chosen for, bytes a nanosecond.
+const EXPECTED_BANDWIDTH: f64 = 50.0;
+
+/// Measures this machine on one thread and on `threads`.
+///
+/// Errors: those of the back end; E0706 if `target` does not run here.
+pub fn measure(target: &Target, backend: BackendName, threads: usize, effort: Effort) -> Result<Measured, Diagnostics> {
+    let target = backend.legal(*target);
+    let lanes = target.lanes;
+    let levels = levels(lanes, threads);
+    let fma = probes::fma(lanes, 300_000);
+    let mut kernels = vec![fma.kernel.clone()];
+    for l in &levels {
+        let rounds = ((RUN_NS * EXPECTED_BANDWIDTH / l.bytes as f64) as i64).max(1);
+        kernels.push(probes::read(l.name, lanes, l.bytes, rounds));
+        if effort == Effort::Full {
+            kernels.push(probes::write(l.name, lanes, l.bytes, rounds));
+        }
+    }
+    let compiled = exec::load(&*backend.get()?, &kernels, &target)?;
+    let runs = if effort == Effort::Full { FULL_RUNS } else { QUICK_RUNS };
+    let rate = |name: &str, work: &dyn Fn(&Kernel) -> f64| -> Result<Rate, Diagnostics> {
+        let kernel = compiled.iter().find(|k| k.kernel().name == name).expect("invariant: every probe is compiled");
+        let work = work(kernel.kernel());
+        Ok(Rate { one: work / fastest(kernel, 1, runs)?, all: work * threads as f64 / fastest(kernel, threads, runs)? })
+    };
+    let mut read = Vec::new();
+    let mut write = Vec::new();
+    // Before the others: it brings the clock up.
+    let fma_gflops = rate("probe_fma", &|_| fma.macs * 2.0)?;
+    for l in &levels {
+        let level = |gb_per_s| Level { name: l.name.into(), bytes: l.bytes, gb_per_s };
+        let moved = |k: &Kernel| {
+            let ops = passes::cost::count(k, u64::from(lanes) * 4);
+            (ops.loads.max(ops.stores) * u64::from(lanes) * 4) as f64
+        };
+        read.push(level(rate(&format!("probe_read_{}", l.name), &moved)?));
+        if effort == Effort::Full {
+            write.push(level(rate(&format!("probe_write_{}", l.name), &moved)?));
+        }
+    }
+    Ok(Measured {
+        cpu: cpu::name(),
+        target: target.name.into(),
+        backend: backend.get()?.name().into(),
+        threads,
+        fma_gflops,
+        read,
+        write,
+        call_ns: None,
+    })
+}
+
+struct Size {
+    name: &'static str,
+    bytes: u64,
+}
+
+/// Sizes that are in one level for sure: half of the caches of a core, a quarter of what is shared, twice all caches.
+fn levels(lanes: u32, threads: usize) -> Vec<Size> {
+    let c = cpu::caches();
+    let unit = probes::unit(lanes);
+    let whole = |bytes: u64| (bytes / unit).max(1) * unit;
+    let threads = threads.max(1) as u64;
+    let l3 = (c.l3_bytes / 4 / threads).max(c.l2_bytes * 2);
+    vec![
+        Size { name: "L1", bytes: whole(c.l1_bytes / 2) },
+        Size { name: "L2", bytes: whole(c.l2_bytes / 2) },
+        Size { name: "L3", bytes: whole(l3) },
+        Size { name: "DRAM", bytes: whole((c.l3_bytes * 2).clamp(32 << 20, 256 << 20)) },
+    ]
+}
+
+/// Nanoseconds of the fastest of `runs` runs while `threads` threads do the same, each on memory of its own.
+fn fastest(kernel: &Arc<CompiledKernel>, threads: usize, runs: usize) -> Result<f64, Diagnostics> {
+    let barrier = Barrier::new(threads);
+    let one = || -> Result<f64, Diagnostics> {
+        let mut memory = buffers(kernel.kernel());
+        // The slowest of the threads in each run would be exact; the machine's owner interrupts them too often for that.
+        let mut times = Vec::with_capacity(runs);
+        for _ in 0..=runs {
+            barrier.wait();
+            let begin = Instant::now();
+            kernel.run(&mut args(kernel.kernel(), &mut memory))?;
+            times.push(begin.elapsed().as_secs_f64() * 1e9);
+        }
+        Ok(times.into_iter().skip(1).fold(f64::INFINITY, f64::min))
+    };
+    std::thread::scope(|s| {
+        let others: Vec<_> = (1..threads).map(|_| s.spawn(one)).collect();
+        let mut sum = one()?;
+        for o in others {
+            sum += o.join().unwrap_or_else(|p| std::panic::resume_unwind(p))?;
+        }
+        Ok(sum / threads as f64)
+    })
+}
+
+/// Memory for every parameter, filled with small numbers: pages of zeros would all be one page.
+pub(super) fn buffers(kernel: &Kernel) -> Vec<AlignedBytes> {
+    let buffer = |&p: &ir::entity::Buf| {
+        let mut bytes = AlignedBytes::zeroed(kernel.bufs[p].len_bytes() as usize);
+        for cell in bytes.chunks_exact_mut(4) {
+            cell.copy_from_slice(&0.001f32.to_le_bytes());
+        }
+        bytes
+    };
+    kernel.params.iter().map(buffer).collect()
+}
+
+pub(super) fn args<'a>(kernel: &Kernel, memory: &'a mut [AlignedBytes]) -> Vec<Arg<'a>> {
+    let roles = kernel.params.iter().map(|&p| kernel.bufs[p].role);
+    memory
+        .iter_mut()
+        .zip(roles)
+        .map(|(m, role)| if role == ir::kernel::Role::In { Arg::In(m) } else { Arg::Out(m) })
+        .collect()
+}
