@@ -58,6 +58,8 @@ pub fn build(subject: &Subject, settings: &Settings, exe: &Path) -> Result<Built
         constants: &*constants,
         tensors: &*subject.store,
         info: &info,
+        batch: settings.batch,
+        macs: totals.macs / settings.batch.max(1),
         params: totals.params,
         target: &settings.target,
     };

@@ -74,7 +74,7 @@ enum What {
     Executable(PathBuf),
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     number.filter(|s| (0.001..=3600.0).contains(s)).ok_or_else(|| "a number of seconds from 0.001 to 3600".into())
 }
