@@ -51,7 +51,7 @@ const percent = (x) => (x * 100).toFixed(x < 0.0995 ? 1 : 0) + " %";
 // The kind of an op decides its colour.
 const KINDS = [
   ["conv", "convolution"], ["winograd", "Winograd"], ["dense", "dense"], ["pool", "pooling"], ["move", "data movement"],
-  ["other", "other"],
+  ["other", "elementwise"],
 ];
 function kindOf(op) {
   if (op.startsWith("winograd")) return "winograd";
@@ -151,7 +151,5 @@ function ticks(most, count) {
   const rough = most / count;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
-  const out = [];
-  for (let x = 0; x <= most * 1.0001; x += step) out.push(x);
-  return out;
+  return Array.from({ length: Math.floor((most / step) * 1.0001) + 1 }, (_, i) => Number((i * step).toPrecision(6)));
 }

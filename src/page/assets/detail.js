@@ -81,6 +81,12 @@ function code(level, kernel) {
   note.textContent = text === null ? "" : text.split("\n").length.toLocaleString("en-US") + " lines";
 }
 
+// A line of a graph, its name set off.
+function line(text, before, attributes) {
+  const at = text.indexOf(" = ");
+  return el("code", attributes || {}, before || "", el("b", {}, text.slice(0, at)), text.slice(at));
+}
+
 function passLog() {
   const mine = events()[selected.layer] || [];
   const kept = D.refused[selected.layer] || [];
@@ -88,7 +94,7 @@ function passLog() {
     const did = mine.filter(([pass]) => pass === i);
     const why = kept.filter(([, reason]) => D.reasons[reason][0] === p.name);
     const state = did.length ? ["did", "acted"] : why.length ? ["kept", "left alone"] : ["", "nothing to do"];
-    const lines = did.map(([, change, text]) => el("code", { class: ["add", "", "gone"][change] }, "+~−"[change] + " " + text));
+    const lines = did.map(([, change, text]) => line(text, "+~−"[change] + " ", { class: ["add", "", "gone"][change] }));
     const reasons = why.map(([node, reason]) =>
       el("div", { class: "why" }, el("span", { class: "mono" }, "%" + node + " "), `${D.reasons[reason][2]} (${D.reasons[reason][1]})`));
     return el(
@@ -101,7 +107,7 @@ function passLog() {
 function graphPane() {
   const lines = (nodes) => {
     const mine = nodes.filter((n) => n[LAYER] === selected.layer);
-    return mine.length ? mine.map((n) => el("code", {}, n[TEXT])) : [el("p", { class: "none" }, "no node")];
+    return mine.length ? mine.map((n) => line(n[TEXT])) : [el("p", { class: "none" }, "no node")];
   };
   panes.graph.body.replaceChildren(
     el("div", { class: "wrap" }, el("h4", {}, "Before the passes"), ...lines(D.before), el("h4", {}, "After the passes"), ...lines(D.after),

@@ -71,7 +71,7 @@ function flow(id, title, nodes) {
     const mine = nodes.findIndex((n) => n[LAYER] === selected.layer);
     const top = mine * NODE;
     if (mine >= 0 && by !== id && (top < area.scrollTop || top + 3 * NODE > area.scrollTop + area.clientHeight)) {
-      area.scrollTop = top - area.clientHeight / 3;
+      area.scrollTop = Math.round((top - area.clientHeight / 3) / NODE) * NODE;
     }
     // A new element in place of the clicked one would lose the focus.
     const focused = area.contains(document.activeElement) ? document.activeElement.style.top : null;

@@ -53,7 +53,7 @@ function reveal() {
   const top = shown.indexOf(selected.call) * ROW;
   if (top < 0) return;
   if (top < rows.scrollTop || top + ROW > rows.scrollTop + rows.clientHeight) {
-    rows.scrollTop = top - rows.clientHeight / 2 + ROW;
+    rows.scrollTop = Math.round((top - rows.clientHeight / 2) / ROW) * ROW;
   }
 }
 
@@ -77,7 +77,7 @@ function move(by) {
 }
 
 function startList() {
-  byId("barhead").textContent = MEASURED ? "measured, | predicted" : "predicted";
+  byId("barhead").textContent = MEASURED ? "measured" : "predicted";
   byId("search").addEventListener("input", filterRows);
   byId("sort").addEventListener("change", filterRows);
   let waiting = false;

@@ -20,10 +20,12 @@ function drawRoof(w, h) {
   const ys = dots.flatMap((k) => [log(k.rate), log(k.guessRate)]);
   const ridge = levels.length ? log(peak / levels[levels.length - 1][1]) : 1;
   const [x0, x1] = [Math.min(-1, ...xs) - 0.15, Math.max(2, ridge + 0.4, ...xs) + 0.2];
-  const [y0, y1] = [Math.min(log(peak) - 2, ...ys) - 0.15, Math.max(log(peak), ...ys) + 0.22];
+  // What a busy machine measured above all roofs stays at the edge.
+  const [y0, y1] = [Math.max(log(peak) - 4, Math.min(log(peak) - 2, ...ys)) - 0.15, log(peak) + 0.3];
   const left = 40, right = 10, top = 6, below = 30;
   const x = (v) => left + ((v - x0) / (x1 - x0)) * (w - left - right);
   const y = (v) => h - below - ((v - y0) / (y1 - y0)) * (h - below - top);
+  const held = (v) => y(Math.max(y0, Math.min(y1, v)));
   const root = svg("svg", { width: w, height: h, role: "group", "aria-label": `Roofline of ${dots.length} kernels` });
   const plain = (v) => (v >= 1 ? (10 ** v).toLocaleString("en-US") : String(10 ** v));
   for (let v = Math.ceil(x0); v <= x1; v++) {
@@ -35,7 +37,7 @@ function drawRoof(w, h) {
     root.append(svg("text", { x: left - 5, y: y(v) + 3.5, "text-anchor": "end" }, v < 0 ? (10 ** v).toFixed(-v) : plain(v)));
   }
   root.append(svg("text", { x: w - right, y: h - 4, "text-anchor": "end" }, "FLOP a byte of parameters"));
-  root.append(svg("text", { x: left, y: h - 4 }, "GFLOP/s"));
+  root.append(svg("text", { x: left + 5, y: top + 10 }, "GFLOP/s"));
   const clip = svg("clipPath", { id: "roofclip" }, svg("rect", { x: left, y: top, width: w - left - right, height: h - below - top }));
   const inside = svg("g", { "clip-path": "url(#roofclip)" });
   root.append(clip, inside);
@@ -43,8 +45,9 @@ function drawRoof(w, h) {
     const end = log(peak / rate);
     const thin = name === "DRAM" ? "" : " thin";
     inside.append(svg("path", { class: "roofs" + thin, d: `M${x(x0)} ${y(x0 + log(rate))}L${x(end)} ${y(log(peak))}` }));
-    // Names stand where their roof leaves the picture's lower or left edge.
-    const at = Math.max(x0, y0 - log(rate)) + 0.12;
+    // Where the roof enters the picture; the next one's name stands higher, beside its line and not on the first.
+    const [enters, leaves] = [Math.max(x0, y0 - log(rate)), Math.min(end, x1)];
+    const at = enters + 0.06 + (name === "L2" ? 0.45 : 0.03) * (leaves - enters);
     const turn = (Math.atan2(y(0) - y(1), x(1) - x(0)) * 180) / Math.PI;
     const [tx, ty] = [x(at), y(at + log(rate)) - 4];
     inside.append(svg("text", { x: tx, y: ty, transform: `rotate(${-turn} ${tx} ${ty})` }, `${name} ${short(rate)} GB/s`));
@@ -60,7 +63,7 @@ function drawRoof(w, h) {
       (MEASURED ? `predicted ${short(k.guessRate)} GFLOP/s\n` : "") + `${short(k.intensity)} FLOP a byte`;
     const choose = () => selectCall((k.calls.find((c) => c.at > selected.call) || k.calls[0]).at, "roof");
     const main = svg("circle", {
-      class: MEASURED ? "dot" : "ring", cx: x(log(k.intensity)), cy: y(log(k.rate)), r, tabindex: 0, role: "button",
+      class: MEASURED ? "dot" : "ring", cx: x(log(k.intensity)), cy: held(log(k.rate)), r, tabindex: 0, role: "button",
       "aria-label": `${k.name}: ${say}`, "data-kernel": k.at, "fill-opacity": MEASURED ? "" : 0, "pointer-events": "all",
     });
     main.addEventListener("click", choose);
@@ -69,8 +72,8 @@ function drawRoof(w, h) {
     main.addEventListener("mouseleave", hideTip);
     const group = svg("g", { class: "c-" + k.kind });
     if (MEASURED) {
-      const cx = x(log(k.intensity)), cy = y(log(k.guessRate));
-      group.append(svg("line", { class: "lead", x1: cx, x2: cx, y1: y(log(k.rate)), y2: cy }));
+      const cx = x(log(k.intensity)), cy = held(log(k.guessRate));
+      group.append(svg("line", { class: "lead", x1: cx, x2: cx, y1: held(log(k.rate)), y2: cy }));
       group.append(svg("line", { class: "lead", x1: cx - 4, x2: cx + 4, y1: cy, y2: cy }));
     }
     group.append(main);
@@ -87,10 +90,9 @@ function markRoof(root) {
 
 function startRoof() {
   const out = kernels.filter((k) => k.calls.length && !(k.flops > 0)).length;
-  byId("cap-roof").append(
-    el("b", {}, "Roofline"),
-    ` · ${D.machine.cpu}, ${D.machine.origin} rates` + (out ? ` · ${out} kernels without arithmetic left out` : ""),
-  );
+  const cpu = D.machine.cpu.replace(/ \d+-Core Processor/, "");
+  byId("cap-roof").append(el("b", {}, "Roofline"), ` · ${cpu}, ${D.machine.origin} rates`);
+  byId("cap-roof").title = out ? `${out} kernels without arithmetic are not shown` : "";
   drawn("roofline", drawRoof);
   watch(() => markRoof(byId("roofline")));
 }

@@ -1,5 +1,5 @@
 // Two pictures with one axis, the calls in order: the time of each, and the arena while they run.
-const LEFT = 46, RIGHT = 8, BELOW = 16;
+const LEFT = 52, RIGHT = 8, BELOW = 16;
 const across = (w) => (w - LEFT - RIGHT) / Math.max(1, calls.length);
 const callAt = (event, box, w) =>
   Math.max(0, Math.min(calls.length - 1, Math.floor((event.clientX - box.left - LEFT) / across(w))));
@@ -32,7 +32,7 @@ function hair(root, w, h) {
 
 function drawTime(w, h) {
   const most = Math.max(longest, ...(MEASURED ? calls.map((c) => c.predicted).sort((a, b) => a - b).slice(0, -1) : [0]));
-  const [root, y] = frame(w, h, most * 1.04, (t) => short(t), h / 34);
+  const [root, y] = frame(w, h, most * 1.04, (t) => t.toLocaleString("en-US"), h / 34);
   root.setAttribute("aria-label", `Time of ${calls.length} calls, ${time(total)} together; the list has the numbers`);
   const step = across(w), gap = step > 4 ? 1 : 0, floor = h - BELOW;
   // One path a colour: thousands of bars are as cheap as one.
@@ -41,7 +41,7 @@ function drawTime(w, h) {
     const x = (LEFT + c.at * step).toFixed(2), top = Math.min(y(c.us), floor - 0.5).toFixed(2);
     bars[c.kind] = (bars[c.kind] || "") + `M${x} ${floor}V${top}h${Math.max(step - gap, 0.6).toFixed(2)}V${floor}z`;
   }
-  for (const k in bars) root.append(svg("g", { class: "c-" + k }, svg("path", { class: "fill", d: bars[k] })));
+  for (const k in bars) root.append(svg("g", { class: "c-" + k }, svg("path", { class: MEASURED ? "fill" : "fill pale", d: bars[k] })));
   if (MEASURED) {
     const line = calls.map((c) => `M${(LEFT + c.at * step).toFixed(2)} ${y(c.predicted).toFixed(2)}h${Math.max(step - gap, 0.6).toFixed(2)}`);
     root.append(svg("path", { class: "guess", d: line.join("") }));
@@ -83,7 +83,9 @@ function livePeak() {
 
 function drawArena(w, h) {
   const most = Math.max(1, D.model.arena_bytes);
-  const [root, y] = frame(w, h, most * 1.04, (t) => (t ? bytes(t) : "0"), h / 34);
+  const [, unit] = bytes(most).split(" ");
+  const one = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9 }[unit];
+  const [root, y] = frame(w, h, most * 1.04, (t) => (t ? `${Number((t / one).toPrecision(3))} ${unit}` : "0"), h / 34);
   root.setAttribute("aria-label", `${slots.length} buffers in an arena of ${bytes(D.model.arena_bytes)}`);
   const step = across(w);
   const box = (s) => ({
@@ -129,11 +131,18 @@ function drawArena(w, h) {
 
 function startTimeline() {
   byId("cap-time").append(
-    el("b", {}, "Time of each call"),
+    el("b", {}, "Time of each call, µs"),
     MEASURED
       ? ` · ${time(total)} measured, predicted ${time(guessed)} (${guessed >= total ? "+" : "−"}${percent(Math.abs(guessed / total - 1))})`
       : ` · ${time(total)} predicted; nothing was run`,
   );
+  // Each call's median is what the first thread sees: where others take its core, the sum is not the whole.
+  const share = MEASURED ? total / D.run.median_us : 1;
+  if (Math.abs(share - 1) > 0.1) {
+    const text = `calls add up to ${percent(share)} of the median run: the machine was busy`;
+    byId("cap-time").append(el("span", { class: "warn" }, " · " + text));
+    byId("cap-time").title = text + "; measure on an idle one, or with --threads 1";
+  }
   const [live, at] = livePeak();
   byId("cap-arena").append(
     el("b", {}, "Arena"),
