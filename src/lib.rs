@@ -36,4 +36,5 @@ pub mod render;
 pub mod report;
 pub mod store;
 pub mod toolchain;
+pub mod tune;
 pub mod verify;

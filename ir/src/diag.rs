@@ -485,6 +485,14 @@ pub const CODES: &[(&str, &str)] = &[
         "E0816",
         "An executable that was to be measured did not start, failed, or does not answer `--bench --json` as those that rescc makes do.",
     ),
+    (
+        "E0817",
+        "The plan is none that `rescc tune` made: it is not JSON, a field is missing or unknown, or a number is impossible.",
+    ),
+    (
+        "E0818",
+        "The plan was measured for another target. Register tiles differ from target to target, so it does not apply.",
+    ),
     ("E0901", "A picture or array is damaged or in no format that is read."),
     ("E0902", "A picture or data set is beyond the limits."),
     ("E0903", "A picture is valid, but of a kind that is not read."),

@@ -23,6 +23,7 @@ pub mod layout;
 pub mod op;
 pub mod ops;
 pub mod program;
+pub mod schedule;
 pub mod store;
 pub mod target;
 pub mod text;

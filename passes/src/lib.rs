@@ -13,6 +13,7 @@ mod group;
 pub mod lower;
 pub mod pass;
 pub mod pipeline;
+pub mod plan;
 pub mod program;
 pub mod templates;
 

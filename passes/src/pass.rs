@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::Evaluator;
 use crate::graph::Winograd;
+use crate::plan::Plan;
 
 /// A transformation of graphs. Running it twice changes nothing the second time.
 pub trait Pass: Sync {
@@ -108,6 +109,7 @@ pub struct PassCtx<'a> {
     /// The batch that costs are estimated for.
     pub batch: u64,
     pub winograd: Winograd,
+    pub plan: Option<&'a Plan>,
     pub evaluator: &'a dyn Evaluator,
     pub log: Log,
     /// Patches that may still be applied.
@@ -135,6 +137,7 @@ impl<'a> PassCtx<'a> {
             target,
             batch,
             winograd: Winograd::Auto,
+            plan: None,
             evaluator,
             log: Log::default(),
             budget,

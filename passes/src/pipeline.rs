@@ -1,11 +1,12 @@
 //! The named lists of passes, and the whole way from a graph to a program.
 
 use crate::graph::{
-    Canonicalize, Cse, Dce, FoldBn, FoldConstants, FoldShape, FuseEpilogue, Reorders, SelectAlgorithm, SelectLayout,
-    SplitBn, Winograd,
+    ApplyPlan, Canonicalize, Cse, Dce, FoldBn, FoldConstants, FoldShape, FuseEpilogue, Reorders, SelectAlgorithm,
+    SelectLayout, SplitBn, Winograd,
 };
 use crate::lower::{self, Lowering};
 use crate::pass::{Log, Pass, PassCtx};
+use crate::plan::Plan;
 use crate::program::{check_memory, order_kernels, plan_memory};
 use crate::{Evaluator, group};
 use ir::diag::Class;
@@ -24,6 +25,7 @@ pub fn inference() -> Vec<&'static dyn Pass> {
         &FoldBn,
         &SplitBn,      // what could not be folded
         &FuseEpilogue, // after the folds: a folded bias is a step of the epilogue
+        &ApplyPlan,
         &SelectLayout,
         &Reorders,
         &SelectAlgorithm, // the layouts are those of direct convolution
@@ -58,6 +60,8 @@ pub struct PassOptions<'a> {
     /// Stop after that many patches in total.
     pub limit: Option<usize>,
     pub winograd: Winograd,
+    /// Schedules that were measured, for the convolutions that it names.
+    pub plan: Option<&'a Plan>,
     /// Verify the graph after each pass.
     pub verify_each: bool,
     /// Called after each pass with its name and the graph.
@@ -121,7 +125,7 @@ pub fn optimise(
         by_name(name)?;
     }
     let mut cx = PassCtx::new(graph, MemoryStore::over(store), *target, batch, evaluator, options.limit);
-    cx.winograd = options.winograd;
+    (cx.winograd, cx.plan) = (options.winograd, options.plan);
     for p in passes.into_iter().filter(|p| !options.skip.iter().any(|s| s == p.name())) {
         cx.run(p)?;
         if options.verify_each {

@@ -81,23 +81,25 @@ impl PartsUs {
 pub fn rows(built: &Built, times: &Times, machine: &Measured, is_cold: bool) -> Vec<Row> {
     let p = &built.program;
     let threads = times.threads as usize;
+    // A batch is a sequence of groups, and a call's time is that of all of them.
+    let groups = times.batch / p.batch.max(1);
     let (model, peak) = (machine.model(&built.target), machine.peak_gflops(threads));
     let mut out: Vec<Row> = Vec::with_capacity(p.calls.len());
     for (call, &us) in p.calls.iter().zip(&times.calls_us) {
         let Prediction { ns, roof, parts } = cost::predict(p, call, &model, threads, is_cold);
         let transform = out.iter().rev().find(|r| r.op == "winograd_input" && r.node == format!("{}.tiles", call.node));
-        let direct = direct_macs(p, call).map(|macs| (macs, us + transform.map_or(0.0, |r| r.us)));
+        let direct = direct_macs(p, call).map(|macs| (macs * groups, us + transform.map_or(0.0, |r| r.us)));
         let row = Row {
             node: call.node.clone(),
             op: call.op.clone(),
             kernel: p.kernels[call.kernel].name.clone(),
             calls: 1,
             us,
-            macs: call.macs,
-            bytes: bytes(p, call),
+            macs: call.macs * groups,
+            bytes: bytes(p, call) * groups,
             gflops: 0.0,
             of_peak: 0.0,
-            predicted_us: ns / 1e3,
+            predicted_us: ns * groups as f64 / 1e3,
             parts_us: PartsUs::of(parts),
             roof: roof.name(),
             effective_gflops: None,

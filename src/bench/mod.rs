@@ -40,6 +40,14 @@ pub struct Run {
     pub rows: Vec<calls::Row>,
 }
 
+/// Seconds of a measurement, `0.5` or `0.5s`.
+///
+/// Errors: a message for the command line.
+pub fn seconds(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
+    number.filter(|s| (0.001..=3600.0).contains(s)).ok_or_else(|| "a number of seconds from 0.001 to 3600".into())
+}
+
 /// A folder for executables that goes away.
 ///
 /// Errors: E0803 if none can be made.

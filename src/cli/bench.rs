@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     iterations: Option<u32>,
     /// Seconds of each measurement
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = bench::seconds)]
     time: f64,
     /// Take the weights out of all caches before each run; --op does both
     #[arg(long)]
@@ -74,11 +74,6 @@ enum What {
     Executable(PathBuf),
 }
 
-pub(super) fn seconds(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
-    number.filter(|s| (0.001..=3600.0).contains(s)).ok_or_else(|| "a number of seconds from 0.001 to 3600".into())
-}
-
 impl Args {
     /// Whether `--format json` asks for the document that `--json` gives.
     pub fn wants_json(&self) -> bool {
@@ -106,10 +101,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         _ => Some(peaks(&target, backend, most, env)?),
     };
     let folder = bench::temporary()?;
-    let runs = measure(args, &what, &threads, machine.as_ref(), folder.path())?;
+    let runs = measure(args, &what, &threads, machine.as_ref(), folder.path(), env)?;
     let mut done = Done::new(text(args, &runs, machine.as_ref()), document(args, &runs, machine.as_ref()));
     if !args.compare_passes.is_empty() {
-        let variants = compare_passes(args, &what, threads[0], folder.path())?;
+        let variants = compare_passes(args, &what, threads[0], folder.path(), env)?;
         done.text += &format!("\n{}", compare::table(&variants, args.format));
         done.result["passes"] = compare::json(&variants);
     }
@@ -180,6 +175,7 @@ fn measure(
     threads: &[usize],
     machine: Option<&Measured>,
     folder: &Path,
+    env: &Env,
 ) -> Result<Vec<Run>, Failure> {
     let temperatures: &[bool] = match (what, args.cold) {
         (What::Op(_), false) => &[false, true],
@@ -195,7 +191,7 @@ fn measure(
     }
     for batch in batches(args, what) {
         let subject = subject(what, batch)?;
-        let built = build(args, &subject, batch, &folder.join(format!("batch{batch}")))?;
+        let built = build(args, &subject, batch, &folder.join(format!("batch{batch}")), env)?;
         drop(subject);
         for &t in threads {
             for &cold in temperatures {
@@ -228,28 +224,29 @@ fn subject(what: &What, batch: u64) -> Result<Subject, Failure> {
     }
 }
 
-fn build(args: &Args, subject: &Subject, batch: u64, exe: &Path) -> Result<Built, Failure> {
+fn build(args: &Args, subject: &Subject, batch: u64, exe: &Path, env: &Env) -> Result<Built, Failure> {
     let after = args.pipeline.printer()?;
-    let settings = Settings {
-        target: toolchain::target(&args.target)?,
-        backend: args.backend.unwrap_or_else(BackendName::best),
-        batch,
-        passes: args.pipeline.options(after.as_deref()),
-    };
+    let (target, backend) = (toolchain::target(&args.target)?, args.backend.unwrap_or_else(BackendName::best));
+    let plan = args.pipeline.plan(&backend.legal(target), env)?;
+    let passes = args.pipeline.options(after.as_deref(), plan.as_ref());
+    let settings = Settings { target, backend, batch, passes };
     bench::build(subject, &settings, exe)
 }
 
-fn compare_passes(args: &Args, what: &What, threads: usize, folder: &Path) -> Result<Vec<compare::Variant>, Failure> {
+fn compare_passes(
+    args: &Args,
+    what: &What,
+    threads: usize,
+    folder: &Path,
+    env: &Env,
+) -> Result<Vec<compare::Variant>, Failure> {
     if matches!(what, What::Executable(_)) {
         return Err(super::unsupported("`--compare-passes` of an executable"));
     }
     let batch = batches(args, what)[0];
-    let settings = Settings {
-        target: toolchain::target(&args.target)?,
-        backend: args.backend.unwrap_or_else(BackendName::best),
-        batch,
-        passes: args.pipeline.options(None),
-    };
+    let (target, backend) = (toolchain::target(&args.target)?, args.backend.unwrap_or_else(BackendName::best));
+    let plan = args.pipeline.plan(&backend.legal(target), env)?;
+    let settings = Settings { target, backend, batch, passes: args.pipeline.options(None, plan.as_ref()) };
     compare::compare(&subject(what, batch)?, &settings, &args.compare_passes, args.plan(threads, args.cold), folder)
 }
 

@@ -138,8 +138,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let backend = name.get()?;
     let evaluator = JitEvaluator(Jit::new()?);
     let after = args.pipeline.printer()?;
+    let legal = name.legal(target);
+    let plan = args.pipeline.plan(&legal, env)?;
     let options =
-        Options { passes: args.pipeline.options(after.as_deref()), ..Options::new(name.legal(target), args.batch) };
+        Options { passes: args.pipeline.options(after.as_deref(), plan.as_ref()), ..Options::new(legal, args.batch) };
     let info = model.graph.info.clone();
     let totals = report::totals(&model.graph, &report::layers(&model.graph, 1));
     let graph_name = model.graph.name.clone();

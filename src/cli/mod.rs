@@ -17,6 +17,7 @@ mod progress;
 mod report;
 mod run;
 mod targets;
+mod tune;
 mod verify;
 
 use crate::output;
@@ -85,6 +86,7 @@ enum Verb {
     Bench(bench::Args),
     Hwbench(hwbench::Args),
     Report(report::Args),
+    Tune(tune::Args),
     Targets(targets::Args),
     Explain(explain::Args),
 }
@@ -258,6 +260,7 @@ impl Verb {
             Verb::Bench(_) => "bench",
             Verb::Hwbench(_) => "hwbench",
             Verb::Report(_) => "report",
+            Verb::Tune(_) => "tune",
             Verb::Targets(_) => "targets",
             Verb::Explain(_) => "explain",
         }
@@ -285,6 +288,7 @@ impl Verb {
             Verb::Bench(a) => bench::run(a, env),
             Verb::Hwbench(a) => hwbench::run(a, env),
             Verb::Report(a) => report::run(a, env),
+            Verb::Tune(a) => tune::run(a, env),
             Verb::Targets(a) => targets::run(a, env),
             Verb::Explain(a) => explain::run(a, env),
         }

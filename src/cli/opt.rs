@@ -41,12 +41,13 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let target = toolchain::target(&args.target)?;
     let evaluator = JitEvaluator(Jit::new()?);
     let after = args.pipeline.printer()?;
+    let plan = args.pipeline.plan(&target, env)?;
     let optimised = passes::pipeline::optimise(
         model.graph.clone(),
         model.store.clone(),
         &target,
         args.batch,
-        &args.pipeline.options(after.as_deref()),
+        &args.pipeline.options(after.as_deref(), plan.as_ref()),
         &evaluator,
     )?;
     if args.stats {

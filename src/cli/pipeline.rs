@@ -1,8 +1,14 @@
 //! Options of the verbs that optimise a graph.
 
+use super::{Env, Failure};
+use crate::machine::cpu;
+use crate::tune;
+use ir::target::Target;
 use ir::{Diagnostics, Graph};
 use passes::graph::Winograd;
 use passes::pipeline::{PassOptions, by_name};
+use passes::plan::Plan;
+use std::path::PathBuf;
 
 /// Called after each pass with its name and the graph.
 pub type After = dyn Fn(&'static str, &Graph);
@@ -19,6 +25,9 @@ pub struct PipelineArgs {
     /// Convolutions by Winograd's method: where it is faster, wherever it can be, or nowhere
     #[arg(long, value_enum, default_value = "auto")]
     pub winograd: WinogradArg,
+    /// Compute convolutions as this plan of `rescc tune` says
+    #[arg(long, value_name = "PLAN")]
+    pub plan: Option<PathBuf>,
     /// Print the graph after this pass, or after `all`
     #[arg(long, value_name = "P")]
     pub print_after: Option<String>,
@@ -49,15 +58,29 @@ impl From<WinogradArg> for Winograd {
 }
 
 impl PipelineArgs {
-    pub fn options<'a>(&'a self, after: Option<&'a After>) -> PassOptions<'a> {
+    /// `plan` is what [`plan`](Self::plan) gave.
+    pub fn options<'a>(&'a self, after: Option<&'a After>, plan: Option<&'a Plan>) -> PassOptions<'a> {
         PassOptions {
             only: self.passes.as_deref(),
             skip: &self.skip,
             limit: self.passes_limit.map(|k| usize::try_from(k).unwrap_or(usize::MAX)),
             winograd: self.winograd.into(),
+            plan,
             verify_each: self.verify_each,
             after,
         }
+    }
+
+    /// The plan of `--plan`. Says what differs here from where it was measured.
+    ///
+    /// Errors: those of [`tune::load`].
+    pub fn plan(&self, target: &Target, env: &Env) -> Result<Option<Plan>, Failure> {
+        let Some(path) = &self.plan else { return Ok(None) };
+        let file = tune::load(path, target)?;
+        if let Some(what) = file.differs(&cpu::name(), env.threads) {
+            env.say(format!("note: {what}; it is right here too, if not the best"));
+        }
+        Ok(Some(file.plan()))
     }
 
     /// Prints the graph after the passes that `--print-after` names, to standard error.

@@ -1,6 +1,5 @@
 //! `rescc report`: one page to look into a compiled model.
 
-use super::bench::seconds;
 use super::pipeline::PipelineArgs;
 use super::{Done, Env, Failure};
 use crate::artefact::{Objects, Source};
@@ -40,7 +39,7 @@ pub struct Args {
     #[arg(long)]
     no_run: bool,
     /// Seconds of the measurement
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds, conflicts_with = "no_run")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = bench::seconds, conflicts_with = "no_run")]
     time: f64,
     #[command(flatten)]
     pipeline: PipelineArgs,
@@ -64,7 +63,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             print(pass, graph);
         }
     };
-    let passes = PassOptions { after: Some(&after), ..args.pipeline.options(None) };
+    let plan = args.pipeline.plan(&target, env)?;
+    let passes = PassOptions { after: Some(&after), ..args.pipeline.options(None, plan.as_ref()) };
     let options = Options { passes, ..Options::new(target, args.batch) };
     let evaluator = JitEvaluator(Jit::new()?);
     let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &evaluator)?;
@@ -106,7 +106,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         "predicted_us": subject.timing.calls.iter().map(|c| c.predicted_us).sum::<f64>(),
     });
     let (sources, diagnostics) = model.close();
-    Ok(Done { diagnostics, sources, ..Done::new(format!("{path}\n"), result) })
+    let text = if path == "-" { String::new() } else { format!("{path}\n") };
+    Ok(Done { diagnostics, sources, ..Done::new(text, result) })
 }
 
 /// What the executable of `compiled` says of itself.

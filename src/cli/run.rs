@@ -68,8 +68,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let jit = JitEvaluator(Jit::new()?);
     let after = args.pipeline.printer()?;
     let target = toolchain::target("native")?;
-    let options =
-        Options { passes: args.pipeline.options(after.as_deref()), ..Options::new(args.backend.legal(target), 1) };
+    let legal = args.backend.legal(target);
+    let plan = args.pipeline.plan(&legal, env)?;
+    let options = Options { passes: args.pipeline.options(after.as_deref(), plan.as_ref()), ..Options::new(legal, 1) };
     let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &jit)?;
     let kernels = match args.backend {
         BackendName::Cranelift => jit.0.kernels(&compiled.program.kernels)?,

@@ -63,8 +63,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let mut wrong = None;
     for name in names {
         let after = args.pipeline.printer()?;
+        let legal = name.legal(target);
+        let plan = args.pipeline.plan(&legal, env)?;
         let options =
-            Options { passes: args.pipeline.options(after.as_deref()), ..Options::new(name.legal(target), 1) };
+            Options { passes: args.pipeline.options(after.as_deref(), plan.as_ref()), ..Options::new(legal, 1) };
         let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &jit)?;
         let program = &compiled.program;
         let kernels = match name {

@@ -15,6 +15,7 @@ mod opt;
 mod ptx;
 mod report;
 mod standalone;
+mod tune;
 mod zoo;
 
 use crate::root;
@@ -25,6 +26,7 @@ use std::process::{Command, Output};
 pub fn tests() -> Vec<Trial> {
     let mut trials = artefact::tests();
     trials.extend(bench::tests());
+    trials.extend(tune::tests());
     trials.extend(cifar::tests());
     trials.extend(counts::tests());
     trials.extend(examples::tests());

@@ -10,6 +10,7 @@ use super::window::Window;
 use crate::kernel::Kernel;
 use crate::layout::Layout;
 use crate::op::{AttrKind, Attrs, BodyCtx, OpCtx, OpDef, Problem};
+use crate::schedule::{SCHEDULE, Schedule};
 use crate::types::{Dim, TensorType};
 
 pub const CONV2D: OpDef = OpDef {
@@ -23,6 +24,7 @@ pub const CONV2D: OpDef = OpDef {
         PAD,
         attr("dilation", AttrKind::Pair, Some("1x1"), "distance of filter taps: height, width"),
         attr("groups", AttrKind::Int, Some("1"), "independent channel groups"),
+        SCHEDULE,
     ],
     shape,
     cost: common::weighted_cost,
@@ -70,6 +72,10 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     };
     if !matches!(w.layout, Layout::Plain | Layout::Filter { .. }) {
         return Err(common::wrong_layout(1, w.layout, "a filter is plain or in panels"));
+    }
+    if Schedule::parse(ctx.attrs).is_none() {
+        let message = format!("schedule={} is not five numbers, the first 0, 1, 2 or 4", ctx.attrs.0["schedule"]);
+        return Err(common::bad_attr(message));
     }
     if a.groups == 0 || c % a.groups != 0 || oc % a.groups != 0 {
         return Err(Problem::new(

@@ -1,5 +1,6 @@
 //! Graph → Graph passes, one a file.
 
+mod apply_plan;
 mod canonicalize;
 mod cse;
 mod dce;
@@ -12,6 +13,7 @@ mod select_algorithm;
 mod select_layout;
 mod split_bn;
 
+pub use apply_plan::ApplyPlan;
 pub use canonicalize::Canonicalize;
 pub use cse::Cse;
 pub use dce::Dce;

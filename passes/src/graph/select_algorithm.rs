@@ -15,6 +15,7 @@ use ir::graph::{GraphRef, Patch, Src};
 use ir::op::{Attr, Attrs};
 use ir::ops::conv2d::Conv2d;
 use ir::ops::winograd::{Grid, MAX_TILE};
+use ir::schedule::Schedule;
 use ir::target::Target;
 use ir::types::Dim;
 use ir::{DType, Diagnostics, Layout};
@@ -44,6 +45,8 @@ keep! {
     NotBlocked,
     /// a direct convolution is faster here
     DirectIsFaster,
+    /// the schedule asks for a direct convolution
+    ScheduledDirect,
 }
 
 impl Pass for SelectAlgorithm {
@@ -93,15 +96,23 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
         let (Some(filter), true) = (filter, blocked(d.operands[0]) && blocked(y)) else {
             return Err(Keep::NotBlocked);
         };
+        let schedule = Schedule::of(&d.attrs);
+        if schedule.winograd == 1 {
+            return Err(Keep::ScheduledDirect);
+        }
         let sizes = [height, width, channels, g.ty(w).dims(1)[0]].map(u64::cast_signed);
-        let tile = tiling::pick_tile(&cx.target, sizes[3] / i64::from(block)).ok_or(Keep::NotBlocked)?;
-        let problem = Problem { sizes, images: cx.batch.cast_signed(), target: &cx.target };
+        let tile =
+            tiling::pick_tile(&cx.target, sizes[3] / i64::from(block), schedule.panel).ok_or(Keep::NotBlocked)?;
+        let is_cached = g.params.iter().map(|&p| g.ty(p).len_bytes(1)).sum::<u64>() <= CACHED_BYTES;
+        let problem = Problem { sizes, images: cx.batch.cast_signed(), is_cached, target: &cx.target };
+        let is_free = schedule.winograd == 0;
         let best = [MAX_TILE, 2]
-            .map(|m| problem.grid(m))
             .into_iter()
+            .filter(|&m| is_free || m == schedule.winograd.cast_signed())
+            .map(|m| problem.grid(m))
             .min_by(|a, b| problem.winograd_ns(a).total_cmp(&problem.winograd_ns(b)));
-        let grid = best.expect("invariant: there are two candidates");
-        if cx.winograd == Winograd::Auto && problem.winograd_ns(&grid) >= problem.direct_ns() {
+        let grid = best.expect("invariant: a schedule names one of the two");
+        if cx.winograd == Winograd::Auto && is_free && problem.winograd_ns(&grid) >= problem.direct_ns() {
             return Err(Keep::DirectIsFaster);
         }
         Ok(patch(view, n, filter, &grid, i64::from(block), i64::from(tile.blocks * block)))
@@ -135,12 +146,17 @@ struct Problem<'a> {
     /// Height, width, input and output channels.
     sizes: [i64; 4],
     images: i64,
+    /// All weights of the network stay in L3 from one inference to the next.
+    is_cached: bool,
     target: &'a Target,
 }
 
 /// Time of a byte of the transformed domain, written and read, and of a byte of weights from memory.
 const TRANSFORM_NS_PER_BYTE: f64 = 0.033;
 const WEIGHT_NS_PER_BYTE: f64 = 0.04;
+/// The same for weights that are still in L3, and how many may be: Winograd's are four times as many.
+const CACHED_NS_PER_BYTE: f64 = 0.01;
+const CACHED_BYTES: u64 = 4 << 20;
 /// Strips shorter than this leave register tiles unfilled.
 const FEWEST_TILES: i64 = 12;
 
@@ -169,11 +185,16 @@ impl Problem<'_> {
         self.target.macs_per_ns() * 0.95
     }
 
+    fn weight_ns_per_byte(&self) -> f64 {
+        if self.is_cached { CACHED_NS_PER_BYTE } else { WEIGHT_NS_PER_BYTE }
+    }
+
     fn direct_ns(&self) -> f64 {
         let [height, width, ic, oc] = self.sizes;
         // Taps in the padding are skipped.
         let taps = (3 * height - 2) * (3 * width - 2);
-        (self.images * taps * ic * oc) as f64 / self.macs_per_ns() + (9 * ic * oc * 4) as f64 * WEIGHT_NS_PER_BYTE
+        (self.images * taps * ic * oc) as f64 / self.macs_per_ns()
+            + (9 * ic * oc * 4) as f64 * self.weight_ns_per_byte()
     }
 
     fn winograd_ns(&self, grid: &Grid) -> f64 {
@@ -183,6 +204,6 @@ impl Problem<'_> {
         let transformed = self.images * grid.strips() * grid.tiles() * i * j * (ic + oc) * 4;
         (products * ic * oc) as f64 / self.macs_per_ns()
             + transformed as f64 * TRANSFORM_NS_PER_BYTE
-            + (i * j * ic * oc * 4) as f64 * WEIGHT_NS_PER_BYTE
+            + (i * j * ic * oc * 4) as f64 * self.weight_ns_per_byte()
     }
 }

@@ -10,9 +10,11 @@ pub fn split(len: i64, max: i64) -> Vec<i64> {
     (0..n).map(|i| len / n + i64::from(i < len % n)).collect()
 }
 
-/// The register tile for a row of channel blocks: the first in the target's list whose width divides it.
-pub fn pick_tile(target: &Target, channel_blocks: i64) -> Option<Tile> {
-    target.tiles.iter().copied().find(|t| channel_blocks % i64::from(t.blocks) == 0)
+/// The register tile for a row of channel blocks: of those in the target's list whose width divides it the one that
+/// is `panel` blocks wide, or else the first.
+pub fn pick_tile(target: &Target, channel_blocks: i64, panel: u64) -> Option<Tile> {
+    let mut fitting = target.tiles.iter().copied().filter(|t| channel_blocks % i64::from(t.blocks) == 0);
+    fitting.clone().find(|t| u64::from(t.blocks) == panel).or_else(|| fitting.next())
 }
 
 /// A run of `count` tiles of `pixels` columns from column `start`, all with the same taps outside the row.

@@ -7,7 +7,7 @@
 //! transformed domain but the input's tiles goes through memory.
 //!
 //! The weights of a point are read once per strip: with a single strip the next point's are fetched ahead, a part by
-//! each register tile.
+//! each register tile, and as many images share them as have products that stay in L2.
 
 use super::epilogue::{self, At};
 use super::prefetch::Share;
@@ -72,11 +72,14 @@ struct Output<'a> {
 }
 
 /// What a task works on.
+#[derive(Clone)]
 struct Work {
     operands: Vec<Buf>,
     y: Buf,
     products: Buf,
     image: Affine,
+    /// Number of the image in the task.
+    local: Affine,
     strip: Affine,
     panel: Affine,
 }
@@ -93,41 +96,58 @@ impl Output<'_> {
             .collect();
         let y = k.param("y", c.results[0].dtype, &c.results[0].physical(), Role::Out);
         let [rows, columns] = self.grid.points();
-        let products = k.scratch("products", DType::F32, &[rows, columns, self.blocks, v[4], self.r.block()]);
-        // Neighbouring tasks share a strip: its tiles stay in the worker's cache.
-        let (panels, strips) = (u[0], v[1]);
-        let t = k.tasks(v[0] * strips * panels);
-        let work = Work {
-            operands,
-            y,
-            products,
-            image: t.floordiv(panels).floordiv(strips),
-            strip: t.floordiv(panels).modulo(strips),
-            panel: t.modulo(panels),
+        let together = self.images();
+        let shape = [together, rows, columns, self.blocks, v[4], self.r.block()];
+        let products = k.scratch("products", DType::F32, &shape);
+        let (groups, strips, panels) = (v[0] / together, v[1], u[0]);
+        let t = k.tasks(groups * strips * panels);
+        // Neighbouring tasks share what is larger: a strip, whose tiles stay in the worker's cache for all panels, or
+        // with a single strip the weights of a panel, for all images.
+        let (group, strip, panel) = match strips {
+            1 => (t.modulo(groups), Affine::constant(0), t.floordiv(groups)),
+            _ => (t.floordiv(panels).floordiv(strips), t.floordiv(panels).modulo(strips), t.modulo(panels)),
         };
+        let first = group * together;
+        let work = Work { operands, y, products, image: first.clone(), local: 0.into(), strip, panel };
+        let of_image = |i: Affine| Work { image: &first + &i, local: i, ..work.clone() };
         for (i, j, tiles) in self.grid.classes() {
             k.for_(i[0], i[1], |k, i| {
                 k.for_(j[0], j[1], |k, j| {
-                    self.products(k, &work, [&i, &j], tiles);
+                    k.for_(0, together, |k, image| self.products(k, &of_image(image), [&i, &j], tiles));
                 });
             });
         }
-        winograd_output::for_tiles(&mut k, &self.grid, &work.strip, &mut |k, tile| {
-            for b in 0..self.blocks {
-                self.transform(k, &work, tile, b);
-            }
+        k.for_(0, together, |k, image| {
+            let work = of_image(image);
+            winograd_output::for_tiles(k, &self.grid, &work.strip, &mut |k, tile| {
+                for b in 0..self.blocks {
+                    self.transform(k, &work, tile, b);
+                }
+            });
         });
         k.finish()
+    }
+
+    /// Images of a task: one, or with a single strip the largest divisor of their number whose products stay in a
+    /// part of L2.
+    fn images(&self) -> i64 {
+        let v = &self.r.ctx.operands[0].dims;
+        let [rows, columns] = self.grid.points();
+        let bytes = rows * columns * self.blocks * v[4] * self.r.block() * 4;
+        let most = if v[1] == 1 { self.r.target.l2_bytes.cast_signed() / 4 / bytes } else { 1 };
+        (1..=v[0]).rev().find(|n| v[0] % n == 0 && *n <= most).unwrap_or(1)
     }
 
     /// The products of one point for a range of tiles.
     fn products(&self, k: &mut KernelBuilder, w: &Work, point: [&Affine; 2], [first, end]: [i64; 2]) {
         let (mut start, mut before) = (first, 0);
         let widths = tiling::split(end - first, self.pixels);
-        let of = widths.len() as i64;
+        let of_image = widths.len() as i64;
+        let of = self.images() * of_image;
         for run in widths.chunk_by(|a, b| a == b) {
             let (pixels, count) = (run[0], run.len() as i64);
             let body = |k: &mut KernelBuilder, tile: &Affine, number: Affine| {
+                let number = &w.local * of_image + number;
                 self.register_tile(k, w, point, tile, pixels, Share { number, of });
             };
             if count == 1 {
@@ -183,7 +203,7 @@ impl Output<'_> {
         });
         for p in 0..pixels {
             for b in 0..self.blocks {
-                let at = [i.clone(), j.clone(), b.into(), tile + p, zero()];
+                let at = [w.local.clone(), i.clone(), j.clone(), b.into(), tile + p, zero()];
                 k.store(w.products, &at, sums[(p * self.blocks + b) as usize]);
             }
         }
@@ -195,7 +215,7 @@ impl Output<'_> {
         let channel_block = &w.panel * self.blocks + b;
         let channel = &channel_block * block;
         let load = |k: &mut KernelBuilder, i: i64, j: i64| {
-            let at = [i.into(), j.into(), b.into(), tile.position.clone(), 0.into()];
+            let at = [w.local.clone(), i.into(), j.into(), b.into(), tile.position.clone(), 0.into()];
             k.load_vec(w.products, lanes, &at)
         };
         let bias = matches!(self.r.ctx.epilogue.first(), Some(Step::Bias(_)))

@@ -4,6 +4,7 @@ use super::Request;
 use crate::templates::tiling::{self, Row, Run};
 use ir::Layout;
 use ir::ops::conv2d::Conv2d;
+use ir::schedule::Schedule;
 use ir::target::Tile;
 
 pub struct Plan {
@@ -41,6 +42,8 @@ impl Plan {
             return None;
         };
         let &[_, _, p, q] = &r.ctx.results[0].dims[..] else { return None };
+        let schedule = Schedule::of(r.ctx.attrs);
+        let stated = |n: u64, most: i64| (n > 0).then(|| n.cast_signed().clamp(1, most));
         let block = r.block();
         if conv.groups != 1 || oc % block != 0 || (ic % block != 0 && ic >= block) {
             return None;
@@ -48,7 +51,7 @@ impl Plan {
         let ic_block = if ic % block == 0 { block } else { 1 };
         // Without fused multiply-adds products need registers too, and the stem's long rows of taps need all there are.
         let narrow = r.target.tiles.iter().copied().find(|t| t.blocks == 1 && ic_block == 1 && !r.target.has_fma);
-        let tile = narrow.or_else(|| tiling::pick_tile(r.target, oc / block))?;
+        let tile = narrow.or_else(|| tiling::pick_tile(r.target, oc / block, schedule.panel))?;
         let flat = ic_block != 1 && kh * kw == 1 && conv.stride == [1, 1] && conv.pad == [0; 4];
         let (rows, columns) = if flat { tiling::flatten(h, w, i64::from(tile.pixels)) } else { (p, q) };
         let row = Row {
@@ -77,23 +80,23 @@ impl Plan {
         // Tiles of one block are for few output channels, and have no address register left for this.
         let is_large = panel_bytes > l2 / 4 || (filter_bytes > 8 * l2 && rows * row_bytes > l2 / 2);
         let by_blocks = tile.blocks > 1 && is_large && rows * columns * panel_width * 4 <= l1 / 2;
+        let channel_blocks = ic / ic_block;
+        let block_bytes = kh * kw * ic_block * panel_width * 4;
+        let k_block = if by_blocks { (l1 / 2 / block_bytes).max(1) } else { channel_blocks };
+        let k_block = stated(schedule.channels, channel_blocks).unwrap_or(k_block);
         // If the whole filter stays in L2, a task takes few rows and all panels, so the rows are read once; otherwise
         // as many rows as fit beside a panel, so that the filter is streamed as seldom as possible.
         let is_resident = filter_bytes <= l2 / 2;
-        let row_block = match (is_resident, by_blocks) {
+        let row_block = stated(schedule.rows, rows).unwrap_or(match (is_resident, by_blocks) {
             (true, _) => 1,
             (_, true) => rows,
             _ => (l2 / 2 / row_bytes).clamp(1, rows),
-        };
+        });
         // Blocks of equal height.
         let row_block = (rows + (rows + row_block - 1) / row_block - 1) / ((rows + row_block - 1) / row_block);
         let row_blocks = (rows + row_block - 1) / row_block;
         let groups_wanted = (ENOUGH_TASKS + row_blocks - 1) / row_blocks;
-        let panel_group = (panels / groups_wanted).max(1);
-
-        let channel_blocks = ic / ic_block;
-        let block_bytes = kh * kw * ic_block * panel_width * 4;
-        let k_block = if by_blocks { (l1 / 2 / block_bytes).max(1) } else { channel_blocks };
+        let panel_group = stated(schedule.panels, panels).unwrap_or((panels / groups_wanted).max(1));
         let bands = match row_block == rows && !flat {
             true => bands(tile, &row, &column),
             false => vec![Band { start: 0, height: 1, count: row_block, runs: row.runs(tile.pixels.into()) }],
