@@ -140,8 +140,10 @@ impl History {
             };
             self.owners.insert(line.name.clone(), owner);
             for r in &line.reads {
-                // Of several readers the first in order.
-                reader.insert(r, owner);
+                // Of several readers the first in order, but rather one of which something is left.
+                if owner < self.after.0.len() || !reader.contains_key(r.as_str()) {
+                    reader.insert(r, owner);
+                }
             }
         }
     }

@@ -189,7 +189,7 @@ fn refusals() {
     rescc(&["report", &model, "-o", &out, "--no-run", "--passes", "nosuch"]).fails(3, &["E0401", "nosuch"]);
     if !backends::exec::runs_here(&X86_64_V4) {
         let outcome = rescc(&["report", &model, "-o", &out, "--target", "x86-64-v4"]);
-        outcome.fails(4, &["E0706", "x86-64-v4", "--no-run"]);
+        outcome.fails(4, &["E0706", "x86-64-v4"]);
     }
     assert_eq!(dir.files(), ["m.rir", "m.safetensors"]);
 }
@@ -257,6 +257,8 @@ fn check(saw: &Value, layer: &str, node: &str, calls: usize) {
     assert_eq!((&saw["keys"]["end"], &saw["end"]["hash"]), (&"%logits".into(), &"#logits".into()));
     assert_ne!(saw["end"]["panes"]["kernel"], panes["kernel"]);
     assert_eq!((&saw["found"], &saw["clicked"]), (&1.into(), &"%logits".into()));
+    assert!(saw["absorbed"].as_str().is_some_and(|t| t.contains("layer1.0.relu1")), "{}", saw["absorbed"]);
+    assert!(saw["left"]["alone"] != "logits dense" && saw["left"]["found"].as_u64() > Some(0), "{}", saw["left"]);
     assert!(saw["passes"].as_u64() > Some(5) && saw["kernels"].as_u64() > Some(8), "{saw}");
     // Only what is in sight has elements.
     let nodes = |side: &str| saw["nodes"][side].as_u64().unwrap_or(0) as usize;

@@ -16,6 +16,9 @@ setTimeout(() => {
   }
   saw.end = { hash: decodeURIComponent(location.hash), panes: panes() };
   const search = byId("search");
+  search.value = "layer1.0.bn1";
+  search.dispatchEvent(new Event("input"));
+  saw.absorbed = document.querySelector("#rows .row").textContent;
   search.value = "logits dense";
   search.dispatchEvent(new Event("input"));
   saw.found = count("#rows .row");
@@ -23,6 +26,9 @@ setTimeout(() => {
   saw.clicked = head();
   byId("tab-passes").click();
   saw.passes = count("#view-passes tbody tr");
+  const reason = document.querySelector("#view-passes button");
+  if (reason) reason.click();
+  saw.left = { alone: search.value, found: count("#rows .row") };
   byId("tab-kernels").click();
   saw.kernels = count("#view-kernels tbody tr");
   document.querySelector("#view-kernels tbody tr").click();

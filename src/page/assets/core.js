@@ -19,6 +19,12 @@ function el(tag, attributes, ...children) {
   return e;
 }
 
+// `f` when it is first asked for.
+function once(f) {
+  let value;
+  return () => (value === undefined ? (value = f()) : value);
+}
+
 function svg(tag, attributes, ...children) {
   const e = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const k in attributes) e.setAttribute(k, attributes[k]);

@@ -1,8 +1,4 @@
 // The selected layer: its facts, and four panes beside one another.
-const once = (f) => {
-  let value;
-  return () => (value === undefined ? (value = f()) : value);
-};
 const events = once(() => JSON.parse(unpacked(D.events)));
 const texts = new Map();
 function textOf(kernel, level) {

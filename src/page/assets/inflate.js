@@ -4,14 +4,24 @@ const LENGTH_BITS = [0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3,
 const DISTANCES = [1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577];
 const ORDER = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-// A canonical code: how many codes each length has, and the symbols in the order of their codes.
+// A canonical code as a table: what comes next in the input, lowest bit first, gives a symbol and its length.
 function codes(lengths) {
-  const count = new Uint16Array(16), next = new Uint16Array(16), symbols = new Uint16Array(lengths.length);
+  const count = new Uint16Array(17), next = new Uint16Array(17);
   for (const l of lengths) count[l]++;
   count[0] = 0;
-  for (let i = 1; i < 15; i++) next[i + 1] = next[i] + count[i];
-  lengths.forEach((l, symbol) => l && (symbols[next[l]++] = symbol));
-  return { count, symbols };
+  let longest = 1;
+  for (let l = 1; l < 16; l++) {
+    next[l + 1] = (next[l] + count[l]) << 1;
+    if (count[l]) longest = l;
+  }
+  const table = new Uint16Array(1 << longest);
+  lengths.forEach((l, symbol) => {
+    if (!l) return;
+    let code = next[l]++, low = 0;
+    for (let i = 0; i < l; i++, code >>= 1) low = (low << 1) | (code & 1);
+    for (; low < table.length; low += 1 << l) table[low] = (symbol << 4) | l;
+  });
+  return { table, longest };
 }
 
 function inflate(input) {
@@ -26,16 +36,18 @@ function inflate(input) {
     have -= n;
     return value;
   };
-  const symbol = ({ count, symbols }) => {
-    let code = 0, first = 0, index = 0;
-    for (let l = 1; l < 16; l++) {
-      code |= bits(1);
-      if (code - count[l] < first) return symbols[index + code - first];
-      index += count[l];
-      first = (first + count[l]) << 1;
-      code <<= 1;
+  const symbol = ({ table, longest }) => {
+    while (have < longest) {
+      // Beyond the end come zeros, which no code takes in.
+      held |= (at < input.length ? input[at] : 0) << have;
+      at++;
+      have += 8;
     }
-    throw new Error("the compressed text is damaged");
+    const entry = table[held & ((1 << longest) - 1)], l = entry & 15;
+    if (!l) throw new Error("the compressed text is damaged");
+    held >>>= l;
+    have -= l;
+    return entry >> 4;
   };
   const room = (n) => {
     if (end + n <= out.length) return;
@@ -66,6 +78,8 @@ function inflate(input) {
     last = bits(1);
     const kind = bits(2);
     if (kind === 0) {
+      // Whole bytes that were taken ahead go back.
+      at -= have >> 3;
       held = have = 0;
       const n = input[at] | (input[at + 1] << 8);
       room(n);

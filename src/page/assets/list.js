@@ -4,10 +4,16 @@ const rows = byId("rows");
 const filler = el("div", { "aria-hidden": "true" });
 let shown = calls.map((c) => c.at);
 
+// What a call is found by: also the nodes that went into its layer, and the reasons for which passes left them alone.
+const words = once(() => {
+  const of = D.layers.map((_, i) => [...new Set(D.refused[i].map(([, reason]) => D.reasons[reason][1]))]);
+  for (const n of D.before) if (n[LAYER] !== null) of[n[LAYER]].push(n[NAME]);
+  return calls.map((c) => [c.node, c.op, D.kernels[c.kernel].name, ...(of[c.layer] || [])].join(" ").toLowerCase());
+});
+
 function matching() {
-  const words = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = (c) => `${c.node} ${c.op} ${D.kernels[c.kernel].name}`.toLowerCase();
-  const found = calls.filter((c) => words.every((w) => text(c).includes(w)));
+  const wanted = byId("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = wanted.length ? calls.filter((c) => wanted.every((w) => words()[c.at].includes(w))) : [...calls];
   const sort = byId("sort").value;
   const miss = (c) => Math.abs(Math.log(Math.max(c.predicted, 1e-6) / Math.max(c.us, 1e-6))) * c.us;
   if (sort === "time") found.sort((a, b) => b.us - a.us);
@@ -67,6 +73,12 @@ function filterRows() {
   rows.scrollTop = 0;
   reveal();
   drawRows();
+}
+
+function searchFor(text) {
+  byId("search").value = text;
+  filterRows();
+  byId("search").focus();
 }
 
 function move(by) {

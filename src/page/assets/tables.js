@@ -12,7 +12,10 @@ function startPasses() {
   for (const of of D.refused) for (const [, reason] of of) counts[reason]++;
   const body = D.passes.map((p, i) => {
     const kept = D.reasons.map((r, j) => [r, counts[j]]).filter(([r, n]) => r[0] === p.name && n > 0);
-    const lines = kept.map(([r, n]) => el("div", { class: "sub" }, el("span", { class: "kept" }, `${n}× ${r[1]}`), ` · ${r[2]}`));
+    const lines = kept.map(([r, n]) => {
+      const find = { type: "button", class: "link kept", title: "Show these layers in the list", on: { click: () => searchFor(r[1]) } };
+      return el("div", { class: "sub" }, el("button", find, `${n}× ${r[1]}`), ` · ${r[2]}`);
+    });
     const name = el("td", {}, el("code", {}, p.name), el("div", { class: "sub" }, p.doc));
     return el(
       "tr", {}, cell(String(i + 1), true), name, cell(p.patches ? String(p.patches) : "–", true), cell(arrow(p.nodes), true),
