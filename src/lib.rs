@@ -10,6 +10,7 @@
 //! | [`verify`] | compiled code against the float64 reference, layer by layer |
 //! | [`bench`] | measurements of executables, call by call, beside an estimate |
 //! | [`machine`] | this machine's peaks, measured by kernels of our own |
+//! | [`page`] | a compiled model as one HTML page |
 //! | [`store`] | models on disk: a `.rir` and the tensors that it names |
 //! | [`report`] | counts and tables over a graph |
 //! | [`render`] | diagnostics for people and for programs |
@@ -30,6 +31,7 @@ pub mod import;
 pub mod input;
 pub mod machine;
 pub mod output;
+pub mod page;
 pub mod render;
 pub mod report;
 pub mod store;

@@ -14,6 +14,7 @@ mod new;
 mod opt;
 pub mod pipeline;
 mod progress;
+mod report;
 mod run;
 mod targets;
 mod tune;
@@ -84,6 +85,7 @@ enum Verb {
     Verify(verify::Args),
     Bench(bench::Args),
     Hwbench(hwbench::Args),
+    Report(report::Args),
     Tune(tune::Args),
     Targets(targets::Args),
     Explain(explain::Args),
@@ -176,7 +178,7 @@ pub fn main() -> ExitCode {
         Ok(Err(_)) => Err(internal("the worker thread ended")),
         Err(e) => Err(Diagnostic::error("E0801", format!("cannot start a thread: {e}")).class(Class::Limit).into()),
     };
-    ExitCode::from(report(name, result, &env))
+    ExitCode::from(conclude(name, result, &env))
 }
 
 /// Runs `f`; a panic becomes an internal error with its message and place.
@@ -201,7 +203,7 @@ fn internal(what: &str) -> Failure {
 }
 
 /// Prints what a verb gave and returns the exit code.
-fn report(verb: &str, result: Result<Done, Failure>, env: &Env) -> u8 {
+fn conclude(verb: &str, result: Result<Done, Failure>, env: &Env) -> u8 {
     let (ok, text, value, diagnostics, sources, exit) = match result {
         Ok(d) => (d.exit == 0, d.text, d.result, d.diagnostics, d.sources, d.exit),
         Err(f) => {
@@ -257,6 +259,7 @@ impl Verb {
             Verb::Verify(_) => "verify",
             Verb::Bench(_) => "bench",
             Verb::Hwbench(_) => "hwbench",
+            Verb::Report(_) => "report",
             Verb::Tune(_) => "tune",
             Verb::Targets(_) => "targets",
             Verb::Explain(_) => "explain",
@@ -284,6 +287,7 @@ impl Verb {
             Verb::Verify(a) => verify::run(a, env),
             Verb::Bench(a) => bench::run(a, env),
             Verb::Hwbench(a) => hwbench::run(a, env),
+            Verb::Report(a) => report::run(a, env),
             Verb::Tune(a) => tune::run(a, env),
             Verb::Targets(a) => targets::run(a, env),
             Verb::Explain(a) => explain::run(a, env),

@@ -13,6 +13,7 @@ mod import;
 mod opt;
 #[cfg(feature = "llvm")]
 mod ptx;
+mod report;
 mod standalone;
 mod tune;
 mod zoo;
@@ -33,6 +34,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(imagenet::tests());
     trials.extend(import::tests());
     trials.extend(opt::tests());
+    trials.extend(report::tests());
     trials.extend(standalone::tests());
     trials.extend(zoo::tests());
     #[cfg(feature = "llvm")]

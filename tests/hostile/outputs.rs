@@ -27,6 +27,7 @@ fn unwritable() {
         &["opt", &model, "-o", &nowhere],
         &["compile", &model, "-o", &nowhere],
         &["inspect", &model, "--svg", &nowhere],
+        &["report", &model, "-o", &nowhere, "--no-run"],
         &["run", &model, "--input", "zeros", "--out", &nowhere],
     ] {
         rescc(args).fails(5, &["E0803", "cannot write", "no such file or directory", "--> ", "no/such/place"]);

@@ -10,7 +10,7 @@ mod print;
 mod tests;
 
 pub use parse::parse;
-pub use print::{print, print_graph, print_kernel, print_program};
+pub use print::{print, print_graph, print_kernel, print_node, print_program};
 
 use crate::graph::{Graph, ModelInfo};
 use crate::{Kernel, Program};

@@ -4,7 +4,7 @@ mod graph;
 mod kernel;
 mod program;
 
-pub use graph::print_graph;
+pub use graph::{print_graph, print_node};
 pub use kernel::print_kernel;
 pub use program::print_program;
 

@@ -23,15 +23,24 @@ pub fn print_graph(g: &Graph) -> String {
         let state = if *state { " state" } else { "" };
         [format!("param %{}", g.name(v)), quoted(tensor), format!("{}{state}", g.ty(v))]
     });
-    let nodes = g.order.iter().map(|&n| {
-        let results = &g.nodes[n].results;
-        let types = results.iter().map(|&v| g.ty(v).to_string()).collect::<Vec<_>>().join(", ");
-        [list(results, &|v| format!("%{}", g.name(v))), operation(g, n), types]
-    });
+    let nodes = g.order.iter().map(|&n| columns(g, n));
     table(&mut out, params.collect());
     table(&mut out, nodes.collect());
     out += "}\n";
     out
+}
+
+/// The line of one node, without the blanks that align it with others.
+pub fn print_node(g: &Graph, n: Node) -> String {
+    let [results, operation, types] = columns(g, n);
+    format!("{results} = {operation} : {types}")
+}
+
+/// `%y`, `relu %x`, `f32[N,8]`
+fn columns(g: &Graph, n: Node) -> [String; 3] {
+    let results = &g.nodes[n].results;
+    let list = |f: &dyn Fn(Value) -> String| results.iter().map(|&v| f(v)).collect::<Vec<_>>().join(", ");
+    [list(&|v| format!("%{}", g.name(v))), operation(g, n), list(&|v| g.ty(v).to_string())]
 }
 
 /// Widest column that others are padded to; longer entries stand out instead of pushing all the rest away.

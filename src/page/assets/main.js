@@ -1,0 +1,87 @@
+// Puts the page together.
+function startTop() {
+  const m = D.model;
+  byId("title").textContent = m.name;
+  const images = m.batch === 1 ? "batch 1" : `batch ${m.batch}` + (m.group < m.batch ? ` in groups of ${m.group}` : "");
+  byId("subtitle").textContent = `${m.file} · ${m.target} · ${m.backend} · ${images} · ${m.threads} thread${m.threads > 1 ? "s" : ""} · rescc ${D.version}`;
+  const fact = (name, value, unit, less) =>
+    byId("facts").append(el("div", { class: less ? "less" : null }, el("dt", {}, name), el("dd", {}, value, unit ? el("small", {}, " " + unit) : null)));
+  if (MEASURED) {
+    const [value, unit] = time(D.run.median_us).split(" ");
+    fact("median of " + D.run.n.toLocaleString("en-US") + " runs", value, unit);
+  }
+  const [value, unit] = time(guessed).split(" ");
+  fact("predicted", value, unit);
+  fact("calls", calls.length.toLocaleString("en-US"));
+  fact("kernels", String(D.kernels.length));
+  // What the kernels do, which Winograd's method makes less than the network asks for.
+  const flops = calls.reduce((sum, c) => sum + c.flops, 0);
+  fact("of the peak rate", percent(flops / (MEASURED ? D.run.median_us : guessed) / 1e3 / D.machine.peak_gflops));
+  fact("multiply-adds", ...quantity(m.macs).split(" "), true);
+  fact("parameters", ...quantity(m.params).split(" "), true);
+  fact("arena", ...bytes(m.arena_bytes).split(" "), true);
+  fact("weights", ...bytes(m.weights_bytes).split(" "), true);
+}
+
+const VIEWS = [["overview", "Time, memory, roofline"], ["graph", "Graph"], ["passes", "Passes"], ["kernels", "Kernels"]];
+
+function startTabs() {
+  const tabs = VIEWS.map(([id, title]) =>
+    el("button", { type: "button", role: "tab", id: "tab-" + id, "aria-controls": "view-" + id, on: { click: () => open(id) } }, title));
+  const open = (id) => {
+    VIEWS.forEach(([other], i) => {
+      byId("view-" + other).hidden = other !== id;
+      tabs[i].setAttribute("aria-selected", other === id);
+      tabs[i].tabIndex = other === id ? 0 : -1;
+    });
+  };
+  const kinds = KINDS.filter(([k]) => calls.some((c) => c.kind === k));
+  const legend = el("div", { class: "legend", "aria-hidden": "true" }, ...kinds.map(([k, title]) => el("span", { class: "c-" + k }, el("i", {}), title)));
+  if (MEASURED) legend.append(el("span", {}, el("i", { class: "line" }), "predicted"));
+  byId("tabs").append(...tabs, legend);
+  byId("tabs").addEventListener("keydown", (event) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by) return;
+    const at = (tabs.indexOf(document.activeElement) + by + tabs.length) % tabs.length;
+    open(VIEWS[at][0]);
+    tabs[at].focus();
+  });
+  open("overview");
+}
+
+function startSplit() {
+  const frame = byId("frame"), split = byId("split");
+  let low = 44;
+  const set = (percent) => {
+    low = Math.max(15, Math.min(80, percent));
+    frame.style.setProperty("--low", low + "%");
+    split.setAttribute("aria-valuenow", Math.round(low));
+  };
+  set(low);
+  split.addEventListener("pointerdown", (event) => {
+    split.setPointerCapture(event.pointerId);
+    event.preventDefault();
+  });
+  split.addEventListener("pointermove", (event) => {
+    const box = frame.getBoundingClientRect();
+    if (split.hasPointerCapture(event.pointerId)) set(((box.bottom - event.clientY) / box.height) * 100);
+  });
+  split.addEventListener("keydown", (event) => {
+    const by = { ArrowUp: 3, ArrowDown: -3 }[event.key];
+    if (by) event.preventDefault(), set(low + by);
+  });
+}
+
+startTop();
+startTabs();
+startSplit();
+startDetail();
+startTimeline();
+startRoof();
+startGraph();
+startPasses();
+startKernels();
+startList();
+addEventListener("hashchange", fromAddress);
+if (!fromAddress() && calls.length) selectCall(calls.reduce((a, b) => (b.us > a.us ? b : a)).at, "start");
+document.documentElement.dataset.ready = String(Math.round(performance.now()));
