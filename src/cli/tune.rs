@@ -16,9 +16,7 @@ use std::time::{Duration, Instant};
 
 /// Measure how each convolution is best computed here
 #[derive(clap::Args)]
-#[command(
-    after_help = "Example:\n  rescc tune r20.rir -o r20.plan.json && rescc compile r20.rir --plan r20.plan.json -o r20"
-)]
+#[command(after_help = "Example:\n  rescc tune r20.rir -o r20.plan.json")]
 pub struct Args {
     /// Model (.rir)
     model: PathBuf,
