@@ -25,9 +25,8 @@ use serde_json::Value;
 const PAGE: &str = include_str!("assets/page.html");
 const STYLE: &str = include_str!("assets/style.css");
 /// In the order in which one script holds them.
-const SCRIPTS: [&str; 9] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("assets/core.js"),
-    include_str!("assets/inflate.js"),
     include_str!("assets/list.js"),
     include_str!("assets/timeline.js"),
     include_str!("assets/roofline.js"),

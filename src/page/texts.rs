@@ -1,7 +1,7 @@
 //! The code of each kernel as text, compressed.
 //!
-//! The texts of ResNet-50 are 5 MB, of which a reader opens a few: they are deflated one by one (to a tenth) and
-//! inflated on a click, by a few lines of the page's own, so that every browser takes the same way.
+//! The texts of ResNet-50 are 5 MB: they are deflated one by one, to a tenth, and the browser inflates them when it
+//! opens the page.
 
 use crate::toolchain::{self, BackendName, CodeText};
 use flate2::Compression;

@@ -28,6 +28,8 @@ fn conv2d() -> Vec<Case> {
         c("1,16,7,7 16,16,5,3", "pad=2,1,2,1", "scale_shift clamp"),
         // so many input channels that they are summed by blocks, the last one shorter, and tiles of two rows
         c("1,488,14,14 16,488,3,3", "stride=2x2 pad=1,1,1,1", "bias relu"),
+        // the same with two rows in all
+        c("1,512,4,4 144,512,1,1", "stride=2x2", "bias"),
         // one to three rows or columns; a window as large as the image; pads beyond the filter
         c("1,16,1,13 16,16,3,3", "pad=1,1,1,1", ""),
         c("1,16,2,3 16,16,3,3", "pad=1,1,1,1", "relu"),

@@ -1,5 +1,5 @@
 // Uses a report page as a reader does, and leaves what it saw in an element that a test reads.
-setTimeout(() => {
+function use() {
   const byId = (id) => document.getElementById(id);
   const count = (selector) => document.querySelectorAll(selector).length;
   const head = () => document.querySelector("#head h2").textContent;
@@ -45,4 +45,11 @@ setTimeout(() => {
     out.textContent = JSON.stringify(saw).replaceAll("<", "\\u003c");
     document.body.append(out);
   }, 300);
-}, 300);
+}
+
+// The page is ready when its texts are unpacked.
+function whenReady() {
+  const { ready, error } = document.documentElement.dataset;
+  ready || error ? setTimeout(use, 300) : setTimeout(whenReady, 50);
+}
+whenReady();

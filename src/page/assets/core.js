@@ -19,6 +19,14 @@ function el(tag, attributes, ...children) {
   return e;
 }
 
+// A text that `packed` in Rust has made; null stays.
+async function unpacked(base64) {
+  if (base64 === null) return null;
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  return new Response(inflated).text();
+}
+
 // `f` when it is first asked for.
 function once(f) {
   let value;

@@ -1,13 +1,4 @@
 // The selected layer: its facts, and four panes beside one another.
-const events = once(() => JSON.parse(unpacked(D.events)));
-const texts = new Map();
-function textOf(kernel, level) {
-  const key = kernel + "/" + level, packed = D.kernels[kernel].texts[level];
-  if (packed === null) return null;
-  if (!texts.has(key)) texts.set(key, unpacked(packed));
-  return texts.get(key);
-}
-
 const LEVELS = [["kernel", "Kernel IR"], ["llvm", "LLVM IR"], ["asm", "Assembly"]];
 const panes = {};
 
@@ -68,7 +59,7 @@ function colour() {
 
 function code(level, kernel) {
   const { body, note } = panes[LEVELS[level][0]];
-  const text = kernel === null ? null : textOf(kernel, level);
+  const text = kernel === null ? null : D.kernels[kernel].texts[level];
   const why = kernel === null
     ? "No kernel: nothing of this node is left to compute."
     : `The ${D.model.backend} back end writes no text; compile with --backend llvm.`;
@@ -84,7 +75,7 @@ function line(text, before, attributes) {
 }
 
 function passLog() {
-  const mine = events()[selected.layer] || [];
+  const mine = D.events[selected.layer] || [];
   const kept = D.refused[selected.layer] || [];
   return D.passes.map((p, i) => {
     const did = mine.filter(([pass]) => pass === i);

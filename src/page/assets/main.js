@@ -72,16 +72,25 @@ function startSplit() {
   });
 }
 
-startTop();
-startTabs();
-startSplit();
-startDetail();
-startTimeline();
-startRoof();
-startGraph();
-startPasses();
-startKernels();
-startList();
-addEventListener("hashchange", fromAddress);
-if (!fromAddress() && calls.length) selectCall(calls.reduce((a, b) => (b.us > a.us ? b : a)).at, "start");
-document.documentElement.dataset.ready = String(Math.round(performance.now()));
+// Every text, so that all that follows finds them at once.
+async function unpackAll() {
+  const texts = async (k) => (k.texts = await Promise.all(k.texts.map(unpacked)));
+  const events = async () => (D.events = JSON.parse(await unpacked(D.events)));
+  await Promise.all([events(), ...D.kernels.map(texts)]);
+}
+
+unpackAll().then(() => {
+  startTop();
+  startTabs();
+  startSplit();
+  startDetail();
+  startTimeline();
+  startRoof();
+  startGraph();
+  startPasses();
+  startKernels();
+  startList();
+  addEventListener("hashchange", fromAddress);
+  if (!fromAddress() && calls.length) selectCall(calls.reduce((a, b) => (b.us > a.us ? b : a)).at, "start");
+  document.documentElement.dataset.ready = String(Math.round(performance.now()));
+});

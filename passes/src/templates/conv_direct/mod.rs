@@ -181,7 +181,8 @@ impl<'a> Emitter<'a> {
             for band in &self.plan.bands {
                 let of_row = band.tiles() / band.count;
                 // A task of part of the rows has one band, which ends where the image does.
-                let count = if self.plan.bands.len() == 1 { task.rows.clone() } else { band.count.into() };
+                let is_part = self.plan.row_block < self.plan.rows;
+                let count = if is_part { task.rows.clone() } else { band.count.into() };
                 k.for_(0, count, |k, r| {
                     let (row, first) = (&r * band.height + band.start, &r * of_row + before);
                     let mut in_row = 0;
