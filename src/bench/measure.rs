@@ -34,7 +34,7 @@ pub struct Times {
     pub p90_us: f64,
     pub p99_us: f64,
     pub max_us: f64,
-    /// Arithmetic that the kernels do, 10⁹ a second: two for each multiply-add.
+    /// Arithmetic of the network as it is written, 10⁹ a second: two for each multiply-add.
     pub gflops: f64,
     /// Median time of each kernel call, in the order of calls.
     pub calls_us: Vec<f64>,

@@ -41,42 +41,11 @@ pub fn ms(us: f64) -> String {
 
 /// The calls of a run, or its kernels.
 pub fn table(rows: &[Row], is_by_kernel: bool, total_us: f64, format: Format) -> String {
-    let named = if is_by_kernel { "calls" } else { "op" };
-    let mut s = Sheet::new(
-        if is_by_kernel { 1 } else { 3 },
-        &if is_by_kernel {
-            vec![
-                "kernel",
-                "calls",
-                "us",
-                "%",
-                "MACs",
-                "bytes",
-                "GFLOP/s",
-                "% peak",
-                "effective",
-                "roof",
-                "predicted us",
-                "error",
-            ]
-        } else {
-            vec![
-                "node",
-                named,
-                "kernel",
-                "us",
-                "%",
-                "MACs",
-                "bytes",
-                "GFLOP/s",
-                "% peak",
-                "effective",
-                "roof",
-                "predicted us",
-                "error",
-            ]
-        },
-    );
+    const FIGURES: [&str; 10] =
+        ["us", "%", "MACs", "bytes", "GFLOP/s", "% peak", "effective", "roof", "predicted us", "error"];
+    let names: &[&str] = if is_by_kernel { &["kernel", "calls"] } else { &["node", "op", "kernel"] };
+    let texts = if is_by_kernel { 1 } else { 3 };
+    let mut s = Sheet::new(texts, &[names, &FIGURES].concat());
     for r in rows {
         let mut cells = if is_by_kernel {
             vec![r.kernel.clone(), r.calls.to_string()]
