@@ -4,7 +4,7 @@ use crate::Backend;
 use crate::exec;
 use ir::interp;
 use ir::kernel::build::{max_of, min_of};
-use ir::kernel::{Affine, BinOp, KernelBuilder, Role, UnOp};
+use ir::kernel::{Affine, BinOp, KernelBuilder, Role, Test, UnOp};
 use ir::target::Target;
 use ir::{DType, Kernel};
 
@@ -85,9 +85,17 @@ pub fn arithmetic(fused: bool) -> Vec<Kernel> {
                 }
             }
             for op in UnOp::ALL {
-                if op == UnOp::Neg || dtype.is_float() && (fused || op != UnOp::Exp) {
+                if op == UnOp::Neg || dtype.is_float() && (fused || !matches!(op, UnOp::Exp | UnOp::Log)) {
                     out.push(map2(dtype, dtype, lanes, op.name(), |k, [a, _]| k.un(op, a)));
                 }
+            }
+            for test in Test::ALL {
+                let select = move |k: &mut KernelBuilder, [a, b]: [_; 2]| {
+                    let equal = k.max(a, b);
+                    let x = k.select(test, [a, b], b, a);
+                    k.select(test, [equal, a], x, b)
+                };
+                out.push(map2(dtype, dtype, lanes, test.name(), select));
             }
             if fused && dtype.is_float() {
                 out.push(map2(dtype, dtype, lanes, "fma", |k, [a, b]| k.fma(a, b, a)));

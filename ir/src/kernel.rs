@@ -21,6 +21,7 @@
 mod affine;
 pub mod build;
 pub mod exp;
+pub mod log;
 pub mod verify;
 
 pub use affine::{Affine, Term};
@@ -96,6 +97,8 @@ pub enum UnOp {
     Sqrt,
     /// eˣ; compiled by the shared polynomial of [`exp`], so that every back end gives the same bits.
     Exp,
+    /// ln x; the same by way of [`log`]
+    Log,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,13 +115,32 @@ pub enum BinOp {
     MaxNan,
 }
 
+/// What a selection asks of its first two operands. False if either is NaN; 0 and −0 are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Test {
+    Gt,
+    Eq,
+}
+
+impl Test {
+    pub const ALL: [Test; 2] = [Test::Gt, Test::Eq];
+    /// Of the instruction that selects by this test.
+    pub fn name(self) -> &'static str {
+        match self {
+            Test::Gt => "select_gt",
+            Test::Eq => "select_eq",
+        }
+    }
+}
+
 impl UnOp {
-    pub const ALL: [UnOp; 3] = [UnOp::Neg, UnOp::Sqrt, UnOp::Exp];
+    pub const ALL: [UnOp; 4] = [UnOp::Neg, UnOp::Sqrt, UnOp::Exp, UnOp::Log];
     pub fn name(self) -> &'static str {
         match self {
             UnOp::Neg => "neg",
             UnOp::Sqrt => "sqrt",
             UnOp::Exp => "exp",
+            UnOp::Log => "log",
         }
     }
 }
@@ -156,6 +178,8 @@ pub enum Expr {
     Bin(BinOp, Reg, Reg),
     /// a·b + c, rounded once where the target can
     Fma(Reg, Reg, Reg),
+    /// `[a, b, x, y]`: x where the test holds for a and b, y elsewhere, lane by lane. All of one type.
+    Select(Test, [Reg; 4]),
     /// To the result's element type, lane by lane; float to integer truncates and saturates.
     Convert(Reg),
 }
@@ -210,6 +234,7 @@ impl PartialEq for Expr {
             (Expr::Un(o, a), Expr::Un(p, b)) => (o, a) == (p, b),
             (Expr::Bin(o, a, b), Expr::Bin(p, c, d)) => (o, a, b) == (p, c, d),
             (Expr::Fma(a, b, c), Expr::Fma(d, e, f)) => (a, b, c) == (d, e, f),
+            (Expr::Select(s, a), Expr::Select(t, b)) => (s, a) == (t, b),
             _ => false,
         }
     }
@@ -230,6 +255,7 @@ impl std::hash::Hash for Expr {
             Expr::Un(o, r) => (o, r).hash(h),
             Expr::Bin(o, a, b) => (o, a, b).hash(h),
             Expr::Fma(a, b, c) => (a, b, c).hash(h),
+            Expr::Select(t, args) => (t, args).hash(h),
         }
     }
 }

@@ -145,6 +145,9 @@ impl Emitter<'_> {
             Expr::Un(UnOp::Exp, a) if ty.dtype.is_float() => {
                 self.regs[a].iter().map(|&v| exp::exp(b, self.machine, v)).collect()
             }
+            Expr::Un(UnOp::Log, a) if ty.dtype.is_float() => {
+                self.regs[a].iter().map(|&v| exp::log(b, self.machine, v)).collect()
+            }
             Expr::Un(op, a) => self.regs[a]
                 .iter()
                 .map(|&v| lanes::un(b, *op, ty.dtype, v))
@@ -162,6 +165,10 @@ impl Emitter<'_> {
                 (0..types.len()).map(|i| lanes::fma(b, fused, x[i], y[i], z[i])).collect()
             }
             Expr::Fma(..) => return Err(self.lacks("fma", ty.dtype)),
+            Expr::Select(test, args) => {
+                let args = args.map(|r| &self.regs[&r]);
+                (0..types.len()).map(|i| lanes::choose(b, *test, ty.dtype, args.map(|v| v[i]))).collect()
+            }
             Expr::Convert(a) => lanes::convert(b, self.kernel.regs[*a], ty.dtype, &self.regs[a]),
         })
     }

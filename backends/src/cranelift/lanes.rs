@@ -6,7 +6,7 @@
 use cranelift::codegen::ir::{ConstantData, Endianness};
 use cranelift::prelude::*;
 use ir::DType;
-use ir::kernel::{BinOp, Ty, UnOp};
+use ir::kernel::{BinOp, Test, Ty, UnOp};
 
 pub fn scalar(dtype: DType) -> Type {
     match dtype {
@@ -62,7 +62,7 @@ pub fn un(b: &mut FunctionBuilder, op: UnOp, dtype: DType, a: Value) -> Option<V
         UnOp::Neg if dtype.is_float() => Some(b.ins().fneg(a)),
         UnOp::Neg => Some(b.ins().ineg(a)),
         UnOp::Sqrt if dtype.is_float() => Some(b.ins().sqrt(a)),
-        UnOp::Sqrt | UnOp::Exp => None,
+        UnOp::Sqrt | UnOp::Exp | UnOp::Log => None,
     }
 }
 
@@ -75,8 +75,8 @@ pub fn bin(b: &mut FunctionBuilder, op: BinOp, dtype: DType, x: Value, y: Value)
         BinOp::Sub if float => b.ins().fsub(x, y),
         BinOp::Mul if float => b.ins().fmul(x, y),
         BinOp::Div if float => b.ins().fdiv(x, y),
-        BinOp::Max if float => choose(b, x, y, x, y),
-        BinOp::Min if float => choose(b, y, x, x, y),
+        BinOp::Max if float => second_if_less(b, x, y, x, y),
+        BinOp::Min if float => second_if_less(b, y, x, x, y),
         BinOp::MaxNan if float => b.ins().fmax(x, y),
         BinOp::Add => b.ins().iadd(x, y),
         BinOp::Sub => b.ins().isub(x, y),
@@ -90,9 +90,21 @@ pub fn bin(b: &mut FunctionBuilder, op: BinOp, dtype: DType, x: Value, y: Value)
 }
 
 /// `small < large ? y : x`: Cranelift makes one `maxps` or `minps` of it.
-fn choose(b: &mut FunctionBuilder, small: Value, large: Value, x: Value, y: Value) -> Value {
+fn second_if_less(b: &mut FunctionBuilder, small: Value, large: Value, x: Value, y: Value) -> Value {
     let less = b.ins().fcmp(FloatCC::LessThan, small, large);
     select(b, less, y, x)
+}
+
+/// `[a, b, x, y]`: `x` where `test` holds for `a` and `b`, `y` elsewhere.
+pub fn choose(b: &mut FunctionBuilder, test: Test, dtype: DType, [l, r, x, y]: [Value; 4]) -> Value {
+    let which = match (test, dtype) {
+        (Test::Gt, DType::F32 | DType::F64) => b.ins().fcmp(FloatCC::GreaterThan, l, r),
+        (Test::Eq, DType::F32 | DType::F64) => b.ins().fcmp(FloatCC::Equal, l, r),
+        (Test::Gt, DType::I32) => b.ins().icmp(IntCC::SignedGreaterThan, l, r),
+        (Test::Gt, DType::U8) => b.ins().icmp(IntCC::UnsignedGreaterThan, l, r),
+        (Test::Eq, DType::I32 | DType::U8) => b.ins().icmp(IntCC::Equal, l, r),
+    };
+    select(b, which, x, y)
 }
 
 /// `y` where the comparison `which` held, `x` elsewhere.

@@ -105,6 +105,7 @@ impl<'c, 'm> Emitter<'c, 'm> {
             Expr::Un(op, a) => self.values.unary(&self.b, ty, *op, self.reg(*a)),
             Expr::Bin(op, a, c) => self.values.binary(&self.b, ty, *op, self.reg(*a), self.reg(*c)),
             Expr::Fma(a, c, d) => self.values.fma(&self.b, ty, self.reg(*a), self.reg(*c), self.reg(*d)),
+            Expr::Select(test, args) => self.values.select(&self.b, ty, *test, args.map(|r| self.reg(r))),
             Expr::Convert(a) => self.values.convert(&self.b, self.reg(*a), self.kernel.regs[*a], ty),
         }
     }

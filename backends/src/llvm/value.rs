@@ -7,12 +7,13 @@ use inkwell::builder::{Builder, BuilderError};
 use inkwell::context::Context;
 use inkwell::intrinsics::Intrinsic;
 use inkwell::module::Module;
-use inkwell::types::{BasicTypeEnum, VectorType};
+use inkwell::types::{BasicTypeEnum, IntType, VectorType};
 use inkwell::values::{BasicMetadataValueEnum, BasicValueEnum, FunctionValue, IntValue};
 use inkwell::{FloatPredicate, IntPredicate};
 use ir::DType;
 use ir::kernel::exp::{self, ExpEmitter};
-use ir::kernel::{BinOp, Ty, UnOp};
+use ir::kernel::log::{self, LogEmitter, Split};
+use ir::kernel::{BinOp, Test, Ty, UnOp};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -152,8 +153,13 @@ impl<'c, 'm> Values<'c, 'm> {
             UnOp::Neg => self.binary(b, ty, BinOp::Sub, self.constant(ty, 0.0), a),
             UnOp::Sqrt => self.call(b, "llvm.sqrt", ty, &[a]),
             UnOp::Exp => {
-                let mut e = Exp { values: self, b, ty, failed: None };
+                let mut e = Expansion { values: self, b, ty, failed: None };
                 let y = exp::expand(&mut e, a, ty.dtype == DType::F64);
+                e.failed.map_or(Ok(y), Err)
+            }
+            UnOp::Log => {
+                let mut e = Expansion { values: self, b, ty, failed: None };
+                let y = log::expand(&mut e, a, ty.dtype == DType::F64);
                 e.failed.map_or(Ok(y), Err)
             }
         }
@@ -173,6 +179,22 @@ impl<'c, 'm> Values<'c, 'm> {
             BinOp::Max => pick!(b, build_float_compare, FloatValue, FloatPredicate::OLT, x, y, y, x),
             BinOp::Min => pick!(b, build_float_compare, FloatValue, FloatPredicate::OGT, x, y, y, x),
             BinOp::MaxNan => self.call(b, "llvm.maximum", ty, &[x, y])?,
+        })
+    }
+
+    /// `[a, b, x, y]`: `x` where `test` holds for `a` and `b`, `y` elsewhere.
+    pub fn select(&self, b: &Builder<'c>, ty: Ty, test: Test, [l, r, x, y]: [Value<'c>; 4]) -> Built<Value<'c>> {
+        use IntPredicate::{EQ, SGT, UGT};
+        Ok(match (test, ty.dtype) {
+            (Test::Gt, DType::F32 | DType::F64) => {
+                pick!(b, build_float_compare, FloatValue, FloatPredicate::OGT, l, r, x, y)
+            }
+            (Test::Eq, DType::F32 | DType::F64) => {
+                pick!(b, build_float_compare, FloatValue, FloatPredicate::OEQ, l, r, x, y)
+            }
+            (Test::Gt, DType::I32) => pick!(b, build_int_compare, IntValue, SGT, l, r, x, y),
+            (Test::Gt, DType::U8) => pick!(b, build_int_compare, IntValue, UGT, l, r, x, y),
+            (Test::Eq, DType::I32 | DType::U8) => pick!(b, build_int_compare, IntValue, EQ, l, r, x, y),
         })
     }
 
@@ -222,15 +244,16 @@ fn splat_constant(scalar: Value<'_>, lanes: u32) -> Value<'_> {
     if lanes == 1 { scalar } else { VectorType::const_vector(&vec![scalar; lanes as usize]).into() }
 }
 
-/// The instructions that eˣ is made of. The shared expansion cannot fail, so the first error waits in `failed`.
-struct Exp<'a, 'c, 'm> {
+/// The instructions that eˣ and ln x are made of. The shared expansions cannot fail, so the first error waits in
+/// `failed`.
+struct Expansion<'a, 'c, 'm> {
     values: &'a Values<'c, 'm>,
     b: &'a Builder<'c>,
     ty: Ty,
     failed: Option<BuilderError>,
 }
 
-impl<'c> Exp<'_, 'c, '_> {
+impl<'c> Expansion<'_, 'c, '_> {
     fn done(&mut self, v: Built<Value<'c>>) -> Value<'c> {
         v.unwrap_or_else(|e| {
             self.failed.get_or_insert(e);
@@ -240,23 +263,49 @@ impl<'c> Exp<'_, 'c, '_> {
 
     /// `n` is within the exponents, or NaN; then the factor beside this one is NaN too, whatever the bits.
     fn exponent_bits(&self, n: Value<'c>) -> Built<Value<'c>> {
-        let (b, ty) = (self.b, self.ty);
-        // Integers as wide as the floats, exponent bias, bits of the fraction.
-        let (int, bias, fraction) = if ty.dtype == DType::F64 {
-            (self.values.cx.i64_type(), 1023, 52)
-        } else {
-            (self.values.cx.i32_type(), 127, 23)
+        let b = self.b;
+        // Exponent bias, bits of the fraction.
+        let (bias, fraction) = if self.ty.dtype == DType::F64 { (1023, 52) } else { (127, 23) };
+        let n = cast!(b, build_float_to_signed_int, FloatValue, into_int_type, n, self.ints());
+        let biased = either!(b, build_int_add, IntValue, n, self.bits(bias));
+        let bits = either!(b, build_left_shift, IntValue, biased, self.bits(fraction));
+        b.build_bit_cast(bits, self.values.ty(self.ty), "")
+    }
+
+    /// Integers as wide as the floats.
+    fn int(&self) -> IntType<'c> {
+        if self.ty.dtype == DType::F64 { self.values.cx.i64_type() } else { self.values.cx.i32_type() }
+    }
+
+    fn ints(&self) -> BasicTypeEnum<'c> {
+        lanes_of(self.int().into(), self.ty.lanes)
+    }
+
+    /// An integer in every lane.
+    fn bits(&self, k: u64) -> Value<'c> {
+        splat_constant(self.int().const_int(k, false).into(), self.ty.lanes)
+    }
+
+    fn exponent_and_fraction(&self, a: Value<'c>) -> Built<[Value<'c>; 2]> {
+        let (b, s, float) = (self.b, Split::of(self.ty.dtype == DType::F64), self.values.ty(self.ty));
+        let bits = b.build_bit_cast(a, self.ints(), "")?;
+        let t = either!(b, build_int_add, IntValue, bits, self.bits(s.up));
+        let exponent = match (t, self.bits(s.fraction.into())) {
+            (Value::IntValue(t), Value::IntValue(by)) => Value::from(b.build_right_shift(t, by, false, "")?),
+            (Value::VectorValue(t), Value::VectorValue(by)) => Value::from(b.build_right_shift(t, by, false, "")?),
+            _ => unreachable!("invariant: both are integers of one shape"),
         };
-        let ints = lanes_of(int.into(), ty.lanes);
-        let constant = |k: u64| splat_constant(int.const_int(k, false).into(), ty.lanes);
-        let n = cast!(b, build_float_to_signed_int, FloatValue, into_int_type, n, ints);
-        let biased = either!(b, build_int_add, IntValue, n, constant(bias));
-        let bits = either!(b, build_left_shift, IntValue, biased, constant(fraction));
-        b.build_bit_cast(bits, self.values.ty(ty), "")
+        let exponent = either!(b, build_or, IntValue, exponent, self.bits(s.magic));
+        let exponent = b.build_bit_cast(exponent, float, "")?;
+        let offset = self.values.constant(self.ty, s.offset);
+        let k = self.values.binary(b, self.ty, BinOp::Sub, exponent, offset)?;
+        let fraction = either!(b, build_and, IntValue, t, self.bits(s.mask));
+        let fraction = either!(b, build_int_add, IntValue, fraction, self.bits(s.half_root));
+        Ok([k, b.build_bit_cast(fraction, float, "")?])
     }
 }
 
-impl<'c> ExpEmitter for Exp<'_, 'c, '_> {
+impl<'c> ExpEmitter for Expansion<'_, 'c, '_> {
     type V = Value<'c>;
 
     fn constant(&mut self, c: f64) -> Value<'c> {
@@ -291,5 +340,30 @@ impl<'c> ExpEmitter for Exp<'_, 'c, '_> {
     fn pow2(&mut self, n: Value<'c>) -> Value<'c> {
         let v = self.exponent_bits(n);
         self.done(v)
+    }
+}
+
+impl<'c> LogEmitter for Expansion<'_, 'c, '_> {
+    fn add(&mut self, a: Value<'c>, b: Value<'c>) -> Value<'c> {
+        let v = self.values.binary(self.b, self.ty, BinOp::Add, a, b);
+        self.done(v)
+    }
+
+    fn div(&mut self, a: Value<'c>, b: Value<'c>) -> Value<'c> {
+        let v = self.values.binary(self.b, self.ty, BinOp::Div, a, b);
+        self.done(v)
+    }
+
+    fn select(&mut self, test: Test, a: Value<'c>, b: Value<'c>, x: Value<'c>, y: Value<'c>) -> Value<'c> {
+        let v = self.values.select(self.b, self.ty, test, [a, b, x, y]);
+        self.done(v)
+    }
+
+    fn split(&mut self, a: Value<'c>) -> [Value<'c>; 2] {
+        let parts = self.exponent_and_fraction(a);
+        parts.unwrap_or_else(|e| {
+            self.failed.get_or_insert(e);
+            [self.values.constant(self.ty, 0.0); 2]
+        })
     }
 }

@@ -289,6 +289,12 @@ impl<'a> Machine<'a> {
                         self.regs[dst.start + i] = f(a, b, c);
                     }
                 }
+                Code::Select { test, dst, args } => {
+                    for i in 0..dst.len() {
+                        let [a, b, x, y] = args.map(|start| self.regs[start + i]);
+                        self.regs[dst.start + i] = arith::select(*test, a, b, x, y);
+                    }
+                }
                 Code::Store { value, to } => self.store(value, to)?,
                 Code::View { view, of, at } => {
                     let (root, base) = self.views[*of].clone();

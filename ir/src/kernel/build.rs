@@ -17,7 +17,7 @@
 //! assert_eq!(kernel.tasks, 4);
 //! ```
 
-use super::{Affine, BinOp, BufDecl, Expr, For, Kernel, Role, Stmt, Ty, UnOp};
+use super::{Affine, BinOp, BufDecl, Expr, For, Kernel, Role, Stmt, Test, Ty, UnOp};
 use crate::entity::{Buf, Reg, Var};
 use crate::types::DType;
 use cranelift_entity::PrimaryMap;
@@ -181,6 +181,12 @@ impl KernelBuilder {
     pub fn fma(&mut self, a: Reg, b: Reg, c: Reg) -> Reg {
         let ty = self.ty(c);
         self.let_(ty, Expr::Fma(a, b, c))
+    }
+
+    /// `x` where `test` holds for `a` and `b`, else `y`.
+    pub fn select(&mut self, test: Test, [a, b]: [Reg; 2], x: Reg, y: Reg) -> Reg {
+        let ty = self.ty(x);
+        self.let_(ty, Expr::Select(test, [a, b, x, y]))
     }
 
     pub fn add(&mut self, a: Reg, b: Reg) -> Reg {

@@ -19,14 +19,14 @@ pub trait ExpEmitter {
     fn pow2(&mut self, n: Self::V) -> Self::V;
 }
 
+/// ln 2 in two parts for f32 and f64: n times the first is exact for any exponent n, the second restores the rest.
+pub(super) const LN2: [(f64, f64); 2] =
+    [(0.693_359_375, -2.121_944_4e-4), (6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10)];
+
 /// Emits eˣ. `double` says whether the elements are f64.
 pub fn expand<E: ExpEmitter>(e: &mut E, x: E::V, double: bool) -> E::V {
-    // ln 2 split so that n·LN2_HI is exact; the low part restores the rest.
-    let (lo, hi, ln2_hi, ln2_lo, degree) = if double {
-        (-708.0, 709.0, 6.931_471_803_691_238e-1, 1.908_214_929_270_587_7e-10, 13u32)
-    } else {
-        (-87.0, 88.0, 0.693_359_375, -2.121_944_4e-4, 7u32)
-    };
+    let (lo, hi, degree) = if double { (-708.0, 709.0, 13u32) } else { (-87.0, 88.0, 7u32) };
+    let (ln2_hi, ln2_lo) = LN2[usize::from(double)];
     let (lo, hi) = (e.constant(lo), e.constant(hi));
     let x = e.max(x, lo);
     let x = e.min(x, hi);

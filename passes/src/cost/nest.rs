@@ -294,6 +294,12 @@ impl Builder<'_> {
                 b.ops.exps += n;
                 (vec![*r], 12 * l.fma)
             }
+            // An expansion of the same kind with a quotient in it.
+            Expr::Un(UnOp::Log, r) => {
+                b.ops.exps += n;
+                b.ops.divs += n;
+                (vec![*r], 12 * l.fma + l.div)
+            }
             Expr::Un(UnOp::Neg, r) => {
                 b.ops.adds += n;
                 (vec![*r], 1)
@@ -317,6 +323,11 @@ impl Builder<'_> {
             Expr::Fma(x, y, z) => {
                 b.ops.fmas += n;
                 (vec![*x, *y, *z], l.fma)
+            }
+            // A comparison and a blend.
+            Expr::Select(_, args) => {
+                b.ops.adds += 2 * n;
+                (args.to_vec(), l.add + 1)
             }
         };
         if let Some(t) = reads.iter().filter_map(|r| since.get(r)).max() {

@@ -106,6 +106,7 @@ fn reads(s: &Stmt) -> Vec<Reg> {
             Expr::Splat(r) | Expr::Un(_, r) | Expr::Convert(r) => vec![*r],
             Expr::Bin(_, a, b) => vec![*a, *b],
             Expr::Fma(a, b, c) => vec![*a, *b, *c],
+            Expr::Select(_, args) => args.to_vec(),
             Expr::Const(_) | Expr::Index(_) | Expr::Load { .. } => vec![],
         },
         Stmt::Store { value, .. } => vec![*value],

@@ -2,7 +2,8 @@
 
 use crate::interp::elements::to;
 use crate::kernel::exp::{self, ExpEmitter};
-use crate::kernel::{BinOp, Expr, UnOp};
+use crate::kernel::log::{self, LogEmitter, Split};
+use crate::kernel::{BinOp, Expr, Test, UnOp};
 use crate::types::DType;
 
 /// One lane of an instruction; operands that it lacks are ignored.
@@ -32,6 +33,8 @@ fn unary(op: UnOp, ty: DType) -> Fun {
         (UnOp::Sqrt, _) => |a, _, _| a.sqrt(),
         (UnOp::Exp, DType::F32) => |a, _, _| exp::expand(&mut Scalar32, a as f32, false).into(),
         (UnOp::Exp, _) => |a, _, _| exp::expand(&mut Scalar64, a, true),
+        (UnOp::Log, DType::F32) => |a, _, _| log::expand(&mut Scalar32, a as f32, false).into(),
+        (UnOp::Log, _) => |a, _, _| log::expand(&mut Scalar64, a, true),
     }
 }
 
@@ -82,6 +85,14 @@ fn convert(from: DType, ty: DType) -> Fun {
     }
 }
 
+pub fn select<T: PartialOrd>(test: Test, a: T, b: T, x: T, y: T) -> T {
+    let holds = match test {
+        Test::Gt => a > b,
+        Test::Eq => a == b,
+    };
+    if holds { x } else { y }
+}
+
 struct Scalar32;
 
 impl ExpEmitter for Scalar32 {
@@ -106,6 +117,24 @@ impl ExpEmitter for Scalar32 {
     }
     fn pow2(&mut self, n: f32) -> f32 {
         f32::from_bits(((n as i32).wrapping_add(127) as u32) << 23)
+    }
+}
+
+impl LogEmitter for Scalar32 {
+    fn add(&mut self, a: f32, b: f32) -> f32 {
+        a + b
+    }
+    fn div(&mut self, a: f32, b: f32) -> f32 {
+        a / b
+    }
+    fn select(&mut self, test: Test, a: f32, b: f32, x: f32, y: f32) -> f32 {
+        select(test, a, b, x, y)
+    }
+    fn split(&mut self, a: f32) -> [f32; 2] {
+        let s = Split::of(false);
+        let t = a.to_bits().wrapping_add(s.up as u32);
+        let k = f32::from_bits(t >> s.fraction | s.magic as u32) - s.offset as f32;
+        [k, f32::from_bits((t & s.mask as u32).wrapping_add(s.half_root as u32))]
     }
 }
 
@@ -136,6 +165,24 @@ impl ExpEmitter for Scalar64 {
     }
 }
 
+impl LogEmitter for Scalar64 {
+    fn add(&mut self, a: f64, b: f64) -> f64 {
+        a + b
+    }
+    fn div(&mut self, a: f64, b: f64) -> f64 {
+        a / b
+    }
+    fn select(&mut self, test: Test, a: f64, b: f64, x: f64, y: f64) -> f64 {
+        select(test, a, b, x, y)
+    }
+    fn split(&mut self, a: f64) -> [f64; 2] {
+        let s = Split::of(true);
+        let t = a.to_bits().wrapping_add(s.up);
+        let k = f64::from_bits(t >> s.fraction | s.magic) - s.offset;
+        [k, f64::from_bits((t & s.mask).wrapping_add(s.half_root))]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,6 +203,47 @@ mod tests {
         }
         assert!(exp::expand(&mut Scalar32, f32::NAN, false).is_nan());
         assert!(exp::expand(&mut Scalar32, 1e9, false).is_finite());
+    }
+
+    #[test]
+    fn log_is_close_everywhere() {
+        // Every exponent, and the neighbourhoods of 1 and of the borders of the fraction.
+        let near = [1.0, 2f64.sqrt(), 0.5f64.sqrt(), 2.0, 0.75, 1.3];
+        let steps = [0.0, 1e-7, -1e-7, 1e-3, -1e-3, 0.11, -0.11];
+        let points = near.iter().flat_map(|n| steps.map(|s| n * (1.0 + s)));
+        for (x, exponent) in points.flat_map(|x| (-1060..1020).step_by(7).map(move |e| (x, e))) {
+            let x = x * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2);
+            let (got, want) = (log::expand(&mut Scalar64, x, true), x.ln());
+            assert!((got - want).abs() <= 3.0 * f64::EPSILON * want.abs(), "ln {x:e} = {got:e}, not {want:e}");
+            let x = x as f32;
+            if x > 0.0 && x.is_finite() {
+                let (got, want) = (f64::from(log::expand(&mut Scalar32, x, false)), f64::from(x).ln());
+                let u = f64::from(f32::EPSILON);
+                assert!((got - want).abs() <= 3.0 * u * want.abs(), "ln {x:e} = {got:e}, not {want:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn log_of_what_has_none() {
+        let single = |x: f32| log::expand(&mut Scalar32, x, false);
+        let double = |x: f64| log::expand(&mut Scalar64, x, true);
+        assert!([single(0.0), single(-0.0)].iter().all(|&y| y == f32::NEG_INFINITY));
+        assert!([double(0.0), double(-0.0)].iter().all(|&y| y == f64::NEG_INFINITY));
+        assert!([single(-1.0), single(f32::NAN), single(f32::NEG_INFINITY)].iter().all(|y| y.is_nan()));
+        assert!([double(-1e-310), double(f64::NAN), double(f64::NEG_INFINITY)].iter().all(|y| y.is_nan()));
+        assert_eq!((single(f32::INFINITY), double(f64::INFINITY)), (f32::INFINITY, f64::INFINITY));
+        assert_eq!((single(1.0), double(1.0)), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_selection_takes_the_second_on_nan() {
+        assert_eq!(select(Test::Gt, 2.0, 1.0, 3.0, 4.0), 3.0);
+        assert_eq!(select(Test::Gt, 1.0, 1.0, 3.0, 4.0), 4.0);
+        assert_eq!(select(Test::Eq, 0.0, -0.0, 3.0, 4.0), 3.0);
+        for test in Test::ALL {
+            assert_eq!(select(test, f64::NAN, f64::NAN, 3.0, 4.0), 4.0);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::arith::{Fun, function};
 use crate::entity::{Buf, Reg, Var};
-use crate::kernel::{Affine, Expr, Kernel, Stmt, Term};
+use crate::kernel::{Affine, Expr, Kernel, Stmt, Term, Test};
 use crate::types::DType;
 use cranelift_entity::{EntityRef, SecondaryMap};
 use std::collections::HashMap;
@@ -53,6 +53,12 @@ pub enum Code {
     Splat {
         dst: Lanes,
         a: usize,
+    },
+    /// As [`Expr::Select`] in every lane; `args` are the first lanes of the operands.
+    Select {
+        test: Test,
+        dst: Lanes,
+        args: [usize; 4],
     },
     /// `f` in every lane; `args` are the first lanes of the operands, repeated where there are fewer than three.
     Compute {
@@ -214,6 +220,7 @@ impl Resolver<'_> {
                 let args = [start(a), start(b), start(c)];
                 Code::Compute { f: function(expr, ty.dtype, ty.dtype), dst: lanes, args }
             }
+            Expr::Select(test, args) => Code::Select { test: *test, dst: lanes, args: args.map(|r| start(&r)) },
             Expr::Convert(a) => {
                 let f = function(expr, self.k.regs[*a].dtype, ty.dtype);
                 Code::Compute { f, dst: lanes, args: [start(a); 3] }

@@ -191,7 +191,7 @@ impl Checker<'_> {
                 }
             }
             Expr::Un(op, a) => {
-                if matches!(op, UnOp::Sqrt | UnOp::Exp) {
+                if matches!(op, UnOp::Sqrt | UnOp::Exp | UnOp::Log) {
                     floats(self, op.name());
                 }
                 self.operands(dst, ty, op.name(), &[*a]);
@@ -206,6 +206,7 @@ impl Checker<'_> {
                 floats(self, "fma");
                 self.operands(dst, ty, "fma", &[*a, *b, *c]);
             }
+            Expr::Select(test, args) => self.operands(dst, ty, test.name(), args),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::{Kind, Parse, Parser, Skip};
 use crate::Kernel;
 use crate::entity::{Buf, Reg, Var};
-use crate::kernel::{Affine, BinOp, BufDecl, Expr, For, KernelBuilder, Role, Stmt, Ty, UnOp};
+use crate::kernel::{Affine, BinOp, BufDecl, Expr, For, KernelBuilder, Role, Stmt, Test, Ty, UnOp};
 use crate::types::DType;
 use std::collections::HashMap;
 
@@ -312,6 +312,7 @@ impl<'a> Parser<'a> {
         let (word, span) = self.word("an instruction")?;
         let un = UnOp::ALL.into_iter().find(|o| o.name() == word);
         let bin = BinOp::ALL.into_iter().find(|o| o.name() == word);
+        let test = Test::ALL.into_iter().find(|t| t.name() == word);
         let comma = |p: &mut Self| -> Parse<Reg> {
             p.expect(",")?;
             p.reg(scope)
@@ -330,9 +331,12 @@ impl<'a> Parser<'a> {
             "splat" => Expr::Splat(self.reg(scope)?),
             "convert" => Expr::Convert(self.reg(scope)?),
             "fma" => Expr::Fma(self.reg(scope)?, comma(self)?, comma(self)?),
-            _ => match (un, bin) {
-                (Some(op), _) => Expr::Un(op, self.reg(scope)?),
-                (_, Some(op)) => Expr::Bin(op, self.reg(scope)?, comma(self)?),
+            _ => match (un, bin, test) {
+                (Some(op), ..) => Expr::Un(op, self.reg(scope)?),
+                (_, Some(op), _) => Expr::Bin(op, self.reg(scope)?, comma(self)?),
+                (_, _, Some(test)) => {
+                    Expr::Select(test, [self.reg(scope)?, comma(self)?, comma(self)?, comma(self)?])
+                }
                 _ => return Err(self.report("E0011", format!("there is no instruction '{word}'"), span)),
             },
         })

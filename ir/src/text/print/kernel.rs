@@ -144,6 +144,9 @@ impl Printer<'_> {
             Expr::Un(op, a) => format!("{} {}", op.name(), self.reg(*a)),
             Expr::Bin(op, a, b) => format!("{} {}, {}", op.name(), self.reg(*a), self.reg(*b)),
             Expr::Fma(a, b, c) => format!("fma {}, {}, {}", self.reg(*a), self.reg(*b), self.reg(*c)),
+            Expr::Select(test, args) => {
+                format!("{} {}", test.name(), args.map(|r| self.reg(r)).join(", "))
+            }
         }
     }
 }
