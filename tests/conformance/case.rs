@@ -241,7 +241,7 @@ impl Case {
         let t = &self.operands[i];
         let wanted = match (self.op.name, i, t.rank()) {
             _ if block == 1 => Layout::Plain,
-            ("conv2d", 1, _) | ("fold_bn_weight", 0, 4) => Layout::Filter { ic: 8, oc: block },
+            ("conv2d" | "conv2d_grad_input", 1, _) | ("fold_bn_weight" | "flip_filter", 0, 4) => Layout::Filter { ic: 8, oc: block },
             ("dense", 1, _) | ("fold_bn_weight" | "reorder", 0, 2) => Layout::Panel(block),
             _ => return image_layout(t, block),
         };

@@ -4,7 +4,7 @@ use super::case::{Case, case};
 
 /// All cases, op by op.
 pub fn all() -> Vec<Case> {
-    [conv2d(), dense(), pools(), maps(), moves(), folds(), winograd()].into_iter().flatten().collect()
+    [conv2d(), gradients(), dense(), pools(), maps(), moves(), folds(), winograd()].into_iter().flatten().collect()
 }
 
 fn conv2d() -> Vec<Case> {
@@ -46,6 +46,61 @@ fn conv2d() -> Vec<Case> {
         c("1,16,5,5 16,16,3,3", "pad=1,1,1,1", "relu add bias"),
         c("1,16,5,5 16,16,1,1", "", "bias scale_shift add add relu clamp"),
     ]
+}
+
+/// Gradients of convolutions: operands as the convolution's image, filter and result.
+fn gradients() -> Vec<Case> {
+    let mut out = Vec::new();
+    // image, filter, result, attributes
+    let convolutions = [
+        ("1,3,7,5", "5,3,3,3", "1,5,7,5", "pad=1,1,1,1"),
+        ("3,16,7,5", "16,16,3,3", "3,16,7,5", "pad=1,1,1,1"),
+        ("2,16,8,8", "32,16,3,3", "2,32,8,8", "pad=1,1,1,1"),
+        ("3,8,9,20", "16,8,3,3", "3,16,9,20", "pad=1,1,1,1"),
+        ("3,16,13,7", "32,16,3,3", "3,32,7,4", "stride=2x2 pad=1,1,1,1"),
+        ("2,32,8,8", "16,32,3,3", "2,16,4,4", "stride=2x2 pad=1,1,1,1"),
+        ("2,16,14,14", "16,16,3,3", "2,16,7,7", "stride=2x2 pad=0,0,1,1"),
+        ("3,32,7,7", "48,32,1,1", "3,48,7,7", ""),
+        ("2,24,5,1", "8,24,1,1", "2,8,5,1", ""),
+        ("3,32,7,13", "16,32,1,1", "3,16,4,7", "stride=2x2"),
+        ("2,16,8,6", "32,16,1,1", "2,32,4,3", "stride=2x2"),
+        ("2,3,13,17", "16,3,7,7", "2,16,7,9", "stride=2x2 pad=3,3,3,3"),
+        ("3,3,9,12", "16,3,3,3", "3,16,9,12", "pad=1,1,1,1"),
+        ("1,16,5,6", "16,16,5,5", "1,16,5,6", "pad=2,2,2,2"),
+        ("1,16,9,9", "16,16,3,3", "1,16,9,9", "pad=2,2,2,2 dilation=2x2"),
+        ("1,8,7,13", "16,8,3,3", "1,16,7,7", "stride=1x2 pad=0,2,2,0"),
+        ("2,5,13,13", "5,5,3,2", "2,5,4,6", "stride=3x2 pad=1,0,2,1 dilation=3x4"),
+        ("1,16,1,3", "16,16,3,3", "1,16,1,3", "pad=1,1,1,1"),
+        ("1,8,3,3", "8,8,2,2", "1,8,6,6", "pad=3,2,1,3"),
+        // filter taps, and pixels, that no output has
+        ("1,16,9,10", "16,16,1,1", "1,16,3,3", "stride=4x4"),
+        ("1,8,5,5", "8,8,5,5", "1,8,1,1", ""),
+    ];
+    for (x, w, g, attrs) in convolutions {
+        out.push(case("conv2d_grad_input", &format!("{g} {w}"), &format!("{attrs} input={}", size(x)), ""));
+    }
+    let grouped = ["groups=4 pad=1,1,1,1", "groups=3 stride=2x2 pad=1,1,1,1"];
+    out.push(case("conv2d_grad_input", "1,32,7,5 32,8,3,3", &format!("{} input=7x5", grouped[0]), ""));
+    out.push(case("conv2d_grad_input", "2,9,3,3 9,2,3,3", &format!("{} input=5x5", grouped[1]), ""));
+    for (i, (x, w, g, attrs)) in convolutions.into_iter().enumerate() {
+        // more parts than images, as many, and fewer
+        let splits = [1, 2, 3, 16][i % 4];
+        let attrs = format!("{attrs} kernel={} splits={splits}", size(w));
+        out.push(case("conv2d_grad_weight", &format!("{x} {g}"), &attrs, ""));
+    }
+    out.push(case("conv2d_grad_weight", "1,32,7,5 1,32,7,5", &format!("{} kernel=3x3", grouped[0]), ""));
+    out.push(case("conv2d_grad_weight", "2,6,5,5 2,9,3,3", &format!("{} kernel=3x3 splits=2", grouped[1]), ""));
+    out.extend(["16,8,3,3", "5,7,1,1", "16,16,3,5"].map(|w| case("flip_filter", w, "", "")));
+    out.push(case("flip_filter", "32,8,3,3", "groups=4", ""));
+    out.push(case("flip_filter", "9,2,3,2", "groups=3", ""));
+    out.extend(["1,7,5", "2,13", "16,16,8,3,3", "5,3,5,7", "7,1,2"].map(|x| case("sum_splits", x, "", "")));
+    out
+}
+
+/// Rows and columns, as an attribute.
+fn size(dims: &str) -> String {
+    let dims: Vec<&str> = dims.split(',').collect();
+    format!("{}x{}", dims[2], dims[3])
 }
 
 fn dense() -> Vec<Case> {

@@ -4,6 +4,7 @@
 mod convolution;
 mod elementwise;
 mod fold;
+mod gradient;
 mod movement;
 pub mod place;
 mod pool;
@@ -130,8 +131,11 @@ pub fn oracle(op: &str) -> Option<fn(&Call) -> Truth> {
         "cast" => elementwise::cast,
         "clamp" => elementwise::clamp,
         "conv2d" => convolution::conv2d,
+        "conv2d_grad_input" => gradient::input,
+        "conv2d_grad_weight" => gradient::weight,
         "dense" => convolution::dense,
         "flatten" => movement::flatten,
+        "flip_filter" => gradient::flip_filter,
         "fold_bn_bias" => fold::bias,
         "fold_bn_weight" => fold::weight,
         "global_avg_pool" => pool::global_avg_pool,
@@ -145,6 +149,7 @@ pub fn oracle(op: &str) -> Option<fn(&Call) -> Truth> {
         "scale_shift" => elementwise::scale_shift,
         "softmax" => softmax::softmax,
         "subsample" => movement::subsample,
+        "sum_splits" => gradient::sum_splits,
         "winograd_input" => winograd::input,
         "winograd_output" => winograd::output,
         "winograd_weight" => winograd::weight,

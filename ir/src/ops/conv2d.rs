@@ -9,9 +9,12 @@ pub use super::window::Tap;
 use super::window::Window;
 use crate::kernel::Kernel;
 use crate::layout::Layout;
-use crate::op::{AttrKind, Attrs, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Attrs, BodyCtx, OpCtx, OpDef, Problem};
 use crate::schedule::{SCHEDULE, Schedule};
 use crate::types::{Dim, TensorType};
+
+pub const DILATION: AttrDef = attr("dilation", AttrKind::Pair, Some("1x1"), "distance of filter taps: height, width");
+pub const GROUPS: AttrDef = attr("groups", AttrKind::Int, Some("1"), "independent channel groups");
 
 pub const CONV2D: OpDef = OpDef {
     name: "conv2d",
@@ -19,13 +22,7 @@ pub const CONV2D: OpDef = OpDef {
     operands: &["x", "w"],
     variadic: false,
     epilogue: true,
-    attrs: &[
-        STRIDE,
-        PAD,
-        attr("dilation", AttrKind::Pair, Some("1x1"), "distance of filter taps: height, width"),
-        attr("groups", AttrKind::Int, Some("1"), "independent channel groups"),
-        SCHEDULE,
-    ],
+    attrs: &[STRIDE, PAD, DILATION, GROUPS, SCHEDULE],
     shape,
     cost: common::weighted_cost,
     body,
@@ -61,29 +58,52 @@ impl Conv2d {
             ceil: false,
         }
     }
+
+    /// Rows and columns of the result for an image of `h`×`w` and a filter of `r`×`s`. Operand 0 is at fault if there
+    /// are none.
+    pub fn outputs(&self, [h, w]: [u64; 2], [r, s]: [u64; 2]) -> Result<[u64; 2], Problem> {
+        let (Some(rows), Some(columns)) = (self.window(0, r).count(h), self.window(1, s).count(w)) else {
+            return Err(Problem::new(
+                "E0204",
+                format!("the {r}x{s} filter does not fit into {h}x{w} with these pads, strides and dilations"),
+            )
+            .operand(0));
+        };
+        Ok([rows, columns])
+    }
+
+    /// Refuses groups that do not divide both numbers of channels. Operand 1 is at fault.
+    pub fn check_groups(&self, ic: u64, oc: u64) -> Result<(), Problem> {
+        if self.groups == 0 || ic % self.groups != 0 || oc % self.groups != 0 {
+            let groups = self.groups.cast_signed();
+            let message = format!("groups={groups} does not divide {ic} input and {oc} output channels");
+            return Err(Problem::new("E0202", message).operand(1));
+        }
+        Ok(())
+    }
+}
+
+/// Output and input channels, height and width of a filter operand.
+pub fn filter(ctx: &OpCtx, i: usize) -> Result<[u64; 4], Problem> {
+    let w = common::floats(ctx, i)?;
+    let [Dim::Size(oc), Dim::Size(ic), Dim::Size(r), Dim::Size(s)] = w.shape[..] else {
+        return Err(Problem::new("E0201", format!("expected a filter [O,C,R,S], found {w}")).operand(i));
+    };
+    match w.layout {
+        Layout::Plain | Layout::Filter { .. } => Ok([oc, ic, r, s]),
+        l => Err(common::wrong_layout(i, l, "a filter is plain or in panels")),
+    }
 }
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     let a = Conv2d::of(ctx.attrs);
     let [c, h, width] = common::image(ctx, 0)?;
-    let w = common::floats(ctx, 1)?;
-    let [Dim::Size(oc), Dim::Size(ic), Dim::Size(r), Dim::Size(s)] = w.shape[..] else {
-        return Err(Problem::new("E0201", format!("expected a filter [O,C,R,S], found {w}")).operand(1));
-    };
-    if !matches!(w.layout, Layout::Plain | Layout::Filter { .. }) {
-        return Err(common::wrong_layout(1, w.layout, "a filter is plain or in panels"));
-    }
+    let [oc, ic, r, s] = filter(ctx, 1)?;
     if Schedule::parse(ctx.attrs).is_none() {
         let message = format!("schedule={} is not five numbers, the first 0, 1, 2 or 4", ctx.attrs.0["schedule"]);
         return Err(common::bad_attr(message));
     }
-    if a.groups == 0 || c % a.groups != 0 || oc % a.groups != 0 {
-        return Err(Problem::new(
-            "E0202",
-            format!("groups={} does not divide {c} input and {oc} output channels", ctx.attrs.int("groups")),
-        )
-        .operand(1));
-    }
+    a.check_groups(c, oc)?;
     if ic != c / a.groups {
         let groups = if a.groups == 1 { String::new() } else { format!(" in each of {} groups", a.groups) };
         let p = Problem::new("E0203", format!("weight has {ic} input channels, input has {}{groups}", c / a.groups));
@@ -93,13 +113,7 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
             None => p.operand(1),
         });
     }
-    let (Some(rows), Some(columns)) = (a.window(0, r).count(h), a.window(1, s).count(width)) else {
-        return Err(Problem::new(
-            "E0204",
-            format!("the {r}x{s} filter does not fit into {h}x{width} with these pads, strides and dilations"),
-        )
-        .operand(0));
-    };
+    let [rows, columns] = a.outputs([h, width], [r, s])?;
     let y = common::image_like_first(ctx, [oc, rows, columns]);
     common::check_epilogue(ctx, &y)?;
     Ok(vec![y])

@@ -16,8 +16,11 @@ pub mod bn_shift;
 pub mod cast;
 pub mod clamp;
 pub mod conv2d;
+pub mod conv2d_grad_input;
+pub mod conv2d_grad_weight;
 pub mod dense;
 pub mod flatten;
+pub mod flip_filter;
 pub mod fold_bn_bias;
 pub mod fold_bn_weight;
 pub mod global_avg_pool;
@@ -31,6 +34,7 @@ pub mod reshape;
 pub mod scale_shift;
 pub mod softmax;
 pub mod subsample;
+pub mod sum_splits;
 pub mod winograd_input;
 pub mod winograd_output;
 pub mod winograd_weight;
@@ -55,8 +59,11 @@ pub static ALL: &[&OpDef] = &[
     &cast::CAST,
     &clamp::CLAMP,
     &conv2d::CONV2D,
+    &conv2d_grad_input::CONV2D_GRAD_INPUT,
+    &conv2d_grad_weight::CONV2D_GRAD_WEIGHT,
     &dense::DENSE,
     &flatten::FLATTEN,
+    &flip_filter::FLIP_FILTER,
     &fold_bn_bias::FOLD_BN_BIAS,
     &fold_bn_weight::FOLD_BN_WEIGHT,
     &global_avg_pool::GLOBAL_AVG_POOL,
@@ -70,6 +77,7 @@ pub static ALL: &[&OpDef] = &[
     &scale_shift::SCALE_SHIFT,
     &softmax::SOFTMAX,
     &subsample::SUBSAMPLE,
+    &sum_splits::SUM_SPLITS,
     &winograd_input::WINOGRAD_INPUT,
     &winograd_output::WINOGRAD_OUTPUT,
     &winograd_weight::WINOGRAD_WEIGHT,

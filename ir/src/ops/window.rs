@@ -48,6 +48,12 @@ impl Window {
         tap
     }
 
+    /// The windows, of `count` in all, whose tap number `tap` falls inside `n` elements: the same inequality as for
+    /// the taps of a window, with stride and dilation exchanged.
+    pub fn windows_inside(self, tap: &Affine, n: i64, count: i64) -> Tap {
+        Tap::new(tap, self.dilation, self.pad[0], self.stride, n, count)
+    }
+
     /// The taps of window `out` that fall inside `n` elements or their padding: fewer than all only with `ceil`.
     pub fn taps_padded(self, out: &Affine, n: i64) -> Tap {
         let padded = n + self.pad[1].cast_signed();

@@ -1,0 +1,98 @@
+//! `conv2d_grad_input`: dx[n,c,h,l] = Σ g[n,o,i,j] · w[o,c,r,q] over i·s + r·d − p = h and j·s + q·d − p = l: the
+//! gradient of `conv2d` with respect to its image.
+//!
+//! g: [N, O, P, Q], the gradient of the result; w: [O, C/groups, R, S]; dx: [N, C, H, W] with H, W from the attribute
+//! `input`. The sum runs over o, then r, then q. At stride 1 it is also `conv2d g, flip_filter(w)` with the pads
+//! d·(R − 1) − p where these are not negative, which has more templates.
+
+use super::common::{self, attr};
+use super::conv2d::{Conv2d, DILATION, GROUPS, filter};
+use super::pool::{PAD, STRIDE};
+use crate::entity::Reg;
+use crate::kernel::build::{max_of, min_of};
+use crate::kernel::{Affine, Kernel, KernelBuilder};
+use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::types::TensorType;
+
+pub const INPUT: AttrDef = attr("input", AttrKind::Pair, None, "size of the convolution's image: height, width");
+
+pub const CONV2D_GRAD_INPUT: OpDef = OpDef {
+    name: "conv2d_grad_input",
+    doc: "dx[n,c,h,l] = sum of g[n,o,i,j] * w[o,c,r,q] where i*s+r*d-p = h and j*s+q*d-p = l",
+    operands: &["g", "w"],
+    variadic: false,
+    epilogue: false,
+    attrs: &[STRIDE, PAD, DILATION, GROUPS, INPUT],
+    shape,
+    cost,
+    body,
+};
+
+fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
+    let a = Conv2d::of(ctx.attrs);
+    let [o, p, q] = common::image(ctx, 0)?;
+    let [oc, ic, r, s] = filter(ctx, 1)?;
+    if oc != o {
+        return Err(Problem::new("E0203", format!("weight has {oc} output channels, the gradient has {o}")).operand(1));
+    }
+    let input = ctx.attrs.pair(INPUT.name);
+    let channels = ic.checked_mul(a.groups).unwrap_or(0);
+    a.check_groups(channels, oc)?;
+    let outputs = a.outputs(input, [r, s])?;
+    if outputs != [p, q] {
+        let [rows, columns] = outputs;
+        let message = format!("an image of {}x{} gives {rows}x{columns}, the gradient is {p}x{q}", input[0], input[1]);
+        return Err(Problem::new("E0204", message).operand(0));
+    }
+    Ok(vec![common::image_like_first(ctx, [channels, input[0], input[1]])])
+}
+
+/// As many multiply-adds as the convolution.
+fn cost(ctx: &OpCtx) -> Cost {
+    let g: u64 = ctx.operands[0].dims(ctx.batch).iter().product();
+    let filter: u64 = ctx.operands[1].dims(ctx.batch)[1..].iter().product();
+    Cost { macs: g * filter, ..common::memory_cost(ctx) }
+}
+
+fn body(ctx: &BodyCtx) -> Kernel {
+    let a = Conv2d::of(ctx.attrs);
+    let (g, w, dx) = (&ctx.operands[0], &ctx.operands[1], &ctx.results[0]);
+    let (ic_group, oc_group) = (w.dims[1], g.dims[1] / a.groups.cast_signed());
+    common::elementwise("conv2d_grad_input", ctx, &mut |k, ins, at| {
+        let first = if a.groups == 1 { 0.into() } else { at[1].floordiv(ic_group) * oc_group };
+        let c = if a.groups == 1 { at[1].clone() } else { at[1].modulo(ic_group) };
+        let zero = k.constant(dx.dtype, 1, 0.0);
+        k.for_carry(0, oc_group, &[zero], |k, o, acc| {
+            let o = &first + o;
+            let sum = fold(k, &a, 0, [w.dims[2], g.dims[2]], &at[2], acc[0], |k, r, i, acc| {
+                fold(k, &a, 1, [w.dims[3], g.dims[3]], &at[3], acc, |k, q, j, acc| {
+                    let g = common::load(k, ctx, ins, 0, &[at[0].clone(), o.clone(), i.clone(), j.clone()]);
+                    let w = common::load(k, ctx, ins, 1, &[o.clone(), c.clone(), r.clone(), q.clone()]);
+                    k.fma(g, w, acc)
+                })
+            });
+            vec![sum]
+        })[0]
+    })
+}
+
+/// Loops over the taps along an axis and the output, if there is one, that a tap joins to position `at` of the image:
+/// `f(k, tap, output, accumulator)` gives the next accumulator.
+fn fold(
+    k: &mut KernelBuilder,
+    a: &Conv2d,
+    axis: usize,
+    [taps, outputs]: [i64; 2],
+    at: &Affine,
+    acc: Reg,
+    f: impl FnOnce(&mut KernelBuilder, &Affine, &Affine, Reg) -> Reg,
+) -> Reg {
+    let [stride, pad, dilation] = [a.stride[axis], a.pad[axis], a.dilation[axis]].map(u64::cast_signed);
+    k.for_carry(0, taps, &[acc], |k, tap, acc| {
+        let scaled = at + pad - &tap * dilation;
+        // ⌈scaled/s⌉ and ⌊scaled/s⌋ are the output if the stride divides, and otherwise leave no trip.
+        let lo = max_of([Affine::constant(0), (&scaled + (stride - 1)).floordiv(stride)]);
+        let hi = min_of([Affine::constant(outputs), scaled.floordiv(stride) + 1]);
+        k.for_carry(lo, hi, acc, |k, output, acc| vec![f(k, &tap, &output, acc[0])])
+    })[0]
+}

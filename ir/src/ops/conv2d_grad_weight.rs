@@ -1,0 +1,96 @@
+//! `conv2d_grad_weight`: dw[k,o,c,r,q] = Σ g[n,o,i,j] · x[n, c, i·s + r·d − p, j·s + q·d − p]: the gradient of
+//! `conv2d` with respect to its filter, as `splits` partial sums that [`sum_splits`](super::sum_splits) adds.
+//!
+//! x: [N, C, H, W]; g: [N, O, P, Q], the gradient of the result; dw: [splits, O, C/groups, R, S] with R, S from the
+//! attribute `kernel`. Part k sums over the images k·m to (k+1)·m, where m = ⌈N/splits⌉, perhaps none. So the order of
+//! additions is fixed by shapes alone, however many workers share them. Padding counts as zero and is skipped.
+
+use super::common::{self, attr, bad_attr};
+use super::conv2d::{Conv2d, DILATION, GROUPS};
+use super::pool::{KERNEL, PAD, STRIDE};
+use crate::kernel::build::min_of;
+use crate::kernel::{Affine, Kernel};
+use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::types::{Dim, TensorType};
+
+/// More parts than that only cost memory.
+pub const MAX_SPLITS: i64 = 64;
+
+pub const SPLITS: AttrDef = attr("splits", AttrKind::Int, Some("1"), "parts of the batch that are summed apart");
+
+pub const CONV2D_GRAD_WEIGHT: OpDef = OpDef {
+    name: "conv2d_grad_weight",
+    doc: "dw[k,o,c,r,q] = sum of g[n,o,i,j] * x[n,c,i*s+r*d-p,j*s+q*d-p] over part k of the images",
+    operands: &["x", "g"],
+    variadic: false,
+    epilogue: false,
+    attrs: &[STRIDE, PAD, DILATION, GROUPS, KERNEL, SPLITS],
+    shape,
+    cost,
+    body,
+};
+
+/// Parts that keep a machine of many cores busy, by the filter's shape alone: large filters are cut by channels.
+pub fn splits_for(filter: [u64; 4]) -> i64 {
+    const PARTS: u64 = 16;
+    let [oc, ic, ..] = filter;
+    let by_channels = oc.div_ceil(16) * ic.div_ceil(64);
+    (PARTS / by_channels.next_power_of_two()).max(1).cast_signed()
+}
+
+/// Images of a part.
+pub fn images_per_split(images: i64, splits: i64) -> i64 {
+    (images + splits - 1) / splits
+}
+
+fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
+    let a = Conv2d::of(ctx.attrs);
+    let ([c, h, w], [o, ..]) = (common::image(ctx, 0)?, common::image(ctx, 1)?);
+    let ([r, s], splits) = (ctx.attrs.pair(KERNEL.name), ctx.attrs.int(SPLITS.name));
+    if !(1..=MAX_SPLITS).contains(&splits) {
+        return Err(bad_attr(format!("splits={splits} is not 1 to {MAX_SPLITS}")));
+    }
+    a.check_groups(c, o)?;
+    let [rows, columns] = a.outputs([h, w], [r, s])?;
+    let (x, g) = (&ctx.operands[0], &ctx.operands[1]);
+    let y = TensorType::new(x.dtype, [x.shape[0], o.into(), rows.into(), columns.into()]);
+    if g.shape != y.shape {
+        return Err(Problem::new("E0208", format!("expected {y} like the convolution's result, found {g}")).operand(1));
+    }
+    let splits = Dim::Size(splits.cast_unsigned());
+    Ok(vec![TensorType::new(x.dtype, [splits, o.into(), (c / a.groups).into(), r.into(), s.into()])])
+}
+
+/// As many multiply-adds as the convolution.
+fn cost(ctx: &OpCtx) -> Cost {
+    let g: u64 = ctx.operands[1].dims(ctx.batch).iter().product();
+    let filter: u64 = ctx.results[0].dims(ctx.batch)[2..].iter().product();
+    Cost { macs: g * filter, ..common::memory_cost(ctx) }
+}
+
+fn body(ctx: &BodyCtx) -> Kernel {
+    let a = Conv2d::of(ctx.attrs);
+    let (x, g, dw) = (&ctx.operands[0], &ctx.operands[1], &ctx.results[0]);
+    let &[splits, oc, ic, r, s] = &dw.dims[..] else { unreachable!("invariant: the shape rule gives five dimensions") };
+    let (images, part) = (x.dims[0], images_per_split(x.dims[0], splits));
+    common::elementwise("conv2d_grad_weight", ctx, &mut |k, ins, at| {
+        let [split, o, c, tap_row, tap_column] = at else { unreachable!("invariant: rank 5") };
+        let channel = if a.groups == 1 { c.clone() } else { o.floordiv(oc / a.groups.cast_signed()) * ic + c };
+        let rows = a.window(0, r.cast_unsigned()).windows_inside(tap_row, x.dims[2], g.dims[2]);
+        let columns = a.window(1, s.cast_unsigned()).windows_inside(tap_column, x.dims[3], g.dims[3]);
+        let first = split * part;
+        let count = min_of([Affine::constant(part), &first * -1 + images]);
+        let zero = k.constant(dw.dtype, 1, 0.0);
+        k.for_carry(0, count, &[zero], |k, n, acc| {
+            let n = &first + n;
+            let sum = rows.fold(k, acc[0], |k, i, row, acc| {
+                columns.fold(k, acc, |k, j, column, acc| {
+                    let g = common::load(k, ctx, ins, 1, &[n.clone(), o.clone(), i.clone(), j.clone()]);
+                    let x = common::load(k, ctx, ins, 0, &[n.clone(), channel.clone(), row.clone(), column.clone()]);
+                    k.fma(g, x, acc)
+                })
+            });
+            vec![sum]
+        })[0]
+    })
+}
