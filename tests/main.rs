@@ -17,6 +17,7 @@ mod oracle;
 mod pass_file;
 mod pth_file;
 mod rules;
+mod training;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
     trials.extend(library::tests());
     trials.extend(hostile::tests());
     trials.extend(rules::tests());
+    trials.extend(training::tests());
     libtest_mimic::run(&args, trials).exit_code()
 }
 

@@ -345,6 +345,14 @@ pub const CODES: &[(&str, &str)] = &[
         "The replay of a memory plan found a buffer that is overwritten before it was read for the last time. This is a fault of the compiler, not of the model.",
     ),
     (
+        "E0406",
+        "An op on the way from a parameter to the loss has no gradient, or not in this form. Gradients are taken of a network before passes change it: convolutions, batch norms and pools as they are written, without epilogues.",
+    ),
+    (
+        "E0407",
+        "A graph cannot be trained: it has not one input and one output of logits, no parameter is left to be trained, or an option names a tensor that it lacks.",
+    ),
+    (
         "E0501",
         "A call of a program does not fit its kernel: another number of arguments, another element type or number of bytes.",
     ),

@@ -16,6 +16,7 @@
 pub mod diag;
 pub mod entity;
 pub mod epilogue;
+pub mod grad;
 pub mod graph;
 pub mod interp;
 pub mod kernel;

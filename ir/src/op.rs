@@ -4,6 +4,7 @@
 //! coverage tests walk the table, so a new op is one file and one line here.
 
 use crate::epilogue::Step;
+use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel};
 use crate::ops;
 use crate::types::{DType, TensorType};
@@ -35,6 +36,8 @@ pub struct OpDef {
     pub cost: fn(&OpCtx) -> Cost,
     /// The definition of the op as a kernel: the plainest loops, for any layout its operands have.
     pub body: fn(&BodyCtx) -> Kernel,
+    /// How gradients pass through it.
+    pub grad: Gradient,
 }
 
 impl fmt::Debug for OpDef {

@@ -7,6 +7,7 @@
 
 use ir::{Diagnostics, Kernel};
 
+pub mod autodiff;
 pub mod cost;
 pub mod graph;
 mod group;

@@ -14,6 +14,7 @@ use crate::templates;
 use ir::diag::{Class, Place};
 use ir::entity::{Node, Slot, Value};
 use ir::epilogue::Step;
+use ir::grad::Gradient;
 use ir::graph::Def;
 use ir::kernel::build::min_of;
 use ir::kernel::{Affine, KernelBuilder, Role};
@@ -316,6 +317,7 @@ static COPY: OpDef = OpDef {
     shape: |ctx| Ok(vec![ctx.operands[0].clone()]),
     cost: |_| Default::default(),
     body: copy,
+    grad: Gradient::None("not in the table"),
 };
 
 fn copy(ctx: &BodyCtx) -> Kernel {

@@ -73,9 +73,13 @@ fn tensor_type(text: &str) -> TensorType {
     TensorType::new(dtype, dims.split(',').map(|d| d.parse::<u64>().expect("a dimension").into()))
 }
 
+fn results(op: &OpDef, operands: &[TensorType], attrs: &Attrs, epilogue: &[Step]) -> Result<Vec<TensorType>, Problem> {
+    (op.shape)(&OpCtx { operands, attrs, epilogue, results: &[], batch: 1 })
+}
+
+/// The first result.
 fn result(op: &OpDef, operands: &[TensorType], attrs: &Attrs, epilogue: &[Step]) -> Result<TensorType, Problem> {
-    let ctx = OpCtx { operands, attrs, epilogue, results: &[], batch: 1 };
-    (op.shape)(&ctx).map(|mut types| types.remove(0))
+    results(op, operands, attrs, epilogue).map(|mut types| types.remove(0))
 }
 
 /// Pseudo-random numbers, the same in every run.
@@ -93,16 +97,34 @@ impl Random {
 }
 
 impl Case {
+    pub fn operands(&self) -> &[TensorType] {
+        &self.operands
+    }
+
+    pub fn attrs(&self) -> &Attrs {
+        &self.attrs
+    }
+
     /// Whether f32 gives every element exactly if all operands are small integers.
     pub fn is_exact_on_integers(&self) -> bool {
         !matches!(
             self.op.name,
-            "batch_norm"
+            "avg_pool_grad"
+                | "batch_norm"
+                | "batch_norm_grad_input"
+                | "batch_norm_grad_params"
                 | "bn_scale"
                 | "bn_shift"
+                | "channel_mean"
+                | "channel_variance"
+                | "cross_entropy"
+                | "cross_entropy_grad"
                 | "fold_bn_bias"
                 | "fold_bn_weight"
+                | "global_avg_pool_grad"
                 | "normalize_u8"
+                | "running_average"
+                | "sgd_step"
                 | "softmax"
                 | "winograd_weight"
         )
@@ -116,6 +138,7 @@ impl Case {
             let variance = names.get(i) == Some(&"var");
             let element = |seed: &mut Random| match (t.dtype, data) {
                 (DType::U8, _) => seed.below(256) as f64,
+                (DType::I32, _) if names.get(i) == Some(&"labels") => seed.below(self.operands[0].dims(1)[1]) as f64,
                 (DType::I32, _) => seed.below(2001) as f64 - 1000.0,
                 (_, Data::Random) if variance => 0.1 + 1.9 * seed.unit(),
                 (_, Data::Integers) if variance => seed.below(4) as f64,
@@ -134,8 +157,8 @@ impl Case {
         self.operands.iter().enumerate().map(fill).collect()
     }
 
-    /// What the oracle says.
-    pub fn truth(&self, inputs: &[Tensor]) -> Truth {
+    /// What the oracle says of each result.
+    pub fn truths(&self, inputs: &[Tensor]) -> Vec<Truth> {
         let (mut numbers, mut words) = (BTreeMap::new(), BTreeMap::new());
         for (&name, value) in &self.attrs.0 {
             let list = match value {
@@ -162,7 +185,9 @@ impl Case {
         };
         let after: Vec<After> = self.epilogue.iter().map(after).collect();
         let f = oracle(self.op.name).unwrap_or_else(|| panic!("{} has no oracle", self.op.name));
-        f(&Call { inputs, numbers: &numbers, words: &words, after: &after })
+        let count = results(self.op, &self.operands, &self.attrs, &self.epilogue).map_or(1, |r| r.len());
+        let truth = |result| f(&Call { inputs, numbers: &numbers, words: &words, after: &after, result });
+        (0..count).map(truth).collect()
     }
 
     /// The op's body in f32 and f64, with all layouts plain, with blocks of 8 and 16, and mixed.
@@ -213,23 +238,23 @@ impl Case {
 
     fn body_ctx(&self, layouts: &[Layout], y: Layout, dtype: DType) -> BodyCtx<'_> {
         let operands = self.laid_out(layouts);
-        let mut result = result(self.op, &operands, &self.attrs, &self.epilogue)
+        let mut results = results(self.op, &operands, &self.attrs, &self.epilogue)
             .unwrap_or_else(|p| panic!("{self}: {}: {}", p.code, p.message));
-        result.layout = y;
+        results[0].layout = y;
         let widen = |t: &TensorType| {
             let float = t.dtype == DType::F32 && dtype == DType::F64;
             BufType { dtype: if float { dtype } else { t.dtype }, ..BufType::of(t, 1) }
         };
         BodyCtx {
             operands: operands.iter().map(widen).collect(),
-            results: vec![widen(&result)],
+            results: results.iter().map(widen).collect(),
             attrs: &self.attrs,
             epilogue: &self.epilogue,
         }
     }
 
     fn variant(&self, kind: &str, kernel: Kernel, ctx: &BodyCtx, dtype: DType) -> Variant {
-        Variant { kind: kind.into(), kernel, operands: ctx.operands.clone(), y: ctx.results[0].clone(), dtype }
+        Variant { kind: kind.into(), kernel, operands: ctx.operands.clone(), ys: ctx.results.clone(), dtype }
     }
 
     fn laid_out(&self, layouts: &[Layout]) -> Vec<TensorType> {
@@ -241,7 +266,9 @@ impl Case {
         let t = &self.operands[i];
         let wanted = match (self.op.name, i, t.rank()) {
             _ if block == 1 => Layout::Plain,
-            ("conv2d" | "conv2d_grad_input", 1, _) | ("fold_bn_weight" | "flip_filter", 0, 4) => Layout::Filter { ic: 8, oc: block },
+            ("conv2d" | "conv2d_grad_input", 1, _) | ("fold_bn_weight" | "flip_filter", 0, 4) => {
+                Layout::Filter { ic: 8, oc: block }
+            }
             ("dense", 1, _) | ("fold_bn_weight" | "reorder", 0, 2) => Layout::Panel(block),
             _ => return image_layout(t, block),
         };
@@ -259,7 +286,7 @@ pub struct Variant {
     kind: String,
     pub kernel: Kernel,
     operands: Vec<BufType>,
-    y: BufType,
+    ys: Vec<BufType>,
     pub dtype: DType,
 }
 
@@ -269,7 +296,7 @@ impl fmt::Display for Variant {
         for t in &self.operands {
             write!(f, "{} ", t.layout)?;
         }
-        write!(f, "-> {})", self.y.layout)
+        write!(f, "-> {})", self.ys[0].layout)
     }
 }
 
@@ -289,32 +316,38 @@ impl Variant {
         self.operands.iter().zip(inputs).map(bytes).collect()
     }
 
-    /// Compares the bytes of a result with the truth; `exact` demands the truth rounded to the element type.
-    pub fn compare(&self, bytes: &[u8], truth: &Truth, exact: bool) -> Result<(), String> {
-        let got = decode(self.y.dtype, bytes);
-        let (len, places) = places(lay(self.y.layout), &truth.y.dims);
-        if got.len() != len {
-            return Err(format!("{} elements in memory, not {len}", got.len()));
+    /// Compares the bytes of every result with its truth; `exact` demands the truth rounded to the element type.
+    pub fn compare(&self, results: &[Vec<u8>], truths: &[Truth], exact: bool) -> Result<(), String> {
+        assert_eq!((results.len(), truths.len()), (self.ys.len(), self.ys.len()), "{self}: results");
+        let mut each = self.ys.iter().zip(results).zip(truths);
+        each.try_for_each(|((y, bytes), truth)| compare(y, bytes, truth, exact))
+    }
+}
+
+fn compare(y: &BufType, bytes: &[u8], truth: &Truth, exact: bool) -> Result<(), String> {
+    let got = decode(y.dtype, bytes);
+    let (len, places) = places(lay(y.layout), &truth.y.dims);
+    if got.len() != len {
+        return Err(format!("{} elements in memory, not {len}", got.len()));
+    }
+    let mut fill = vec![true; len];
+    // Below that, results may be denormal and eˣ saturates.
+    let (u, least) = match y.dtype {
+        DType::F64 => (f64::EPSILON / 2.0, 2.0 * f64::MIN_POSITIVE),
+        _ => (f64::from(f32::EPSILON) / 2.0, 2.0 * f64::from(f32::MIN_POSITIVE)),
+    };
+    for (i, &p) in places.iter().enumerate() {
+        fill[p] = false;
+        let (got, want) = (got[p], truth.y.data[i]);
+        let bound = if exact || truth.is_exact() { 0.0 } else { truth.bound(i, u) + least };
+        let rounded = to(y.dtype, want);
+        let close = got == rounded || (got.is_nan() && want.is_nan()) || (got - want).abs() <= bound;
+        if !close {
+            return Err(format!("element {i} is {got:e}, not {want:e} ± {bound:e}"));
         }
-        let mut fill = vec![true; len];
-        // Below that, results may be denormal and eˣ saturates.
-        let (u, least) = match self.y.dtype {
-            DType::F64 => (f64::EPSILON / 2.0, 2.0 * f64::MIN_POSITIVE),
-            _ => (f64::from(f32::EPSILON) / 2.0, 2.0 * f64::from(f32::MIN_POSITIVE)),
-        };
-        for (i, &p) in places.iter().enumerate() {
-            fill[p] = false;
-            let (got, want) = (got[p], truth.y.data[i]);
-            let bound = if exact || truth.is_exact() { 0.0 } else { truth.bound(i, u) + least };
-            let rounded = to(self.y.dtype, want);
-            let close = got == rounded || (got.is_nan() && want.is_nan()) || (got - want).abs() <= bound;
-            if !close {
-                return Err(format!("element {i} is {got:e}, not {want:e} ± {bound:e}"));
-            }
-        }
-        match fill.iter().zip(&got).position(|(&fill, &v)| fill && v != 0.0) {
-            Some(p) => Err(format!("the fill at {p} is {}, not 0", got[p])),
-            None => Ok(()),
-        }
+    }
+    match fill.iter().zip(&got).position(|(&fill, &v)| fill && v != 0.0) {
+        Some(p) => Err(format!("the fill at {p} is {}, not 0", got[p])),
+        None => Ok(()),
     }
 }

@@ -4,7 +4,10 @@ use super::case::{Case, case};
 
 /// All cases, op by op.
 pub fn all() -> Vec<Case> {
-    [conv2d(), gradients(), dense(), pools(), maps(), moves(), folds(), winograd()].into_iter().flatten().collect()
+    [conv2d(), convolution_gradients(), dense(), pools(), maps(), moves(), folds(), winograd(), training()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn conv2d() -> Vec<Case> {
@@ -49,7 +52,7 @@ fn conv2d() -> Vec<Case> {
 }
 
 /// Gradients of convolutions: operands as the convolution's image, filter and result.
-fn gradients() -> Vec<Case> {
+fn convolution_gradients() -> Vec<Case> {
     let mut out = Vec::new();
     // image, filter, result, attributes
     let convolutions = [
@@ -69,9 +72,9 @@ fn gradients() -> Vec<Case> {
         ("1,16,5,6", "16,16,5,5", "1,16,5,6", "pad=2,2,2,2"),
         ("1,16,9,9", "16,16,3,3", "1,16,9,9", "pad=2,2,2,2 dilation=2x2"),
         ("1,8,7,13", "16,8,3,3", "1,16,7,7", "stride=1x2 pad=0,2,2,0"),
-        ("2,5,13,13", "5,5,3,2", "2,5,4,6", "stride=3x2 pad=1,0,2,1 dilation=3x4"),
+        ("2,5,13,13", "5,5,3,2", "2,5,4,5", "stride=3x2 pad=1,0,2,1 dilation=3x4"),
         ("1,16,1,3", "16,16,3,3", "1,16,1,3", "pad=1,1,1,1"),
-        ("1,8,3,3", "8,8,2,2", "1,8,6,6", "pad=3,2,1,3"),
+        ("1,8,3,3", "8,8,2,2", "1,8,6,7", "pad=3,2,1,3"),
         // filter taps, and pixels, that no output has
         ("1,16,9,10", "16,16,1,1", "1,16,3,3", "stride=4x4"),
         ("1,8,5,5", "8,8,5,5", "1,8,1,1", ""),
@@ -246,5 +249,121 @@ fn folds() -> Vec<Case> {
         case("fold_bn_bias", "7 7 7 7 7", "eps=9.99999974e-6", ""),
         case("fold_bn_weight", "16,8,3,3 16 16", "", ""),
         case("fold_bn_weight", "13,5 13 13", "eps=0.001", ""),
+    ]
+}
+
+/// What training adds, but for the gradients of convolutions.
+fn training() -> Vec<Case> {
+    let c = |op: &str, operands: &str, attrs: &str| case(op, operands, attrs, "");
+    let mut out = Vec::new();
+    for (x, splits) in [("3,16,5,7", 1), ("5,8,3,1", 2), ("2,7,4,4", 16), ("13,10", 3), ("4,32,8,8", 4)] {
+        let channels = x.split(',').nth(1).expect("channels");
+        let splits = format!("splits={splits}");
+        out.push(c("channel_sum", x, &splits));
+        out.push(c("channel_dot", &format!("{x} {x}"), &splits));
+        out.push(c("channel_mean", x, &splits));
+        out.push(c("channel_variance", &format!("{x} {channels}"), &splits));
+        let operands = format!("{x} {x} {channels} {channels}");
+        out.push(c("batch_norm_grad_params", &operands, &format!("{splits} eps=0.001")));
+        let operands = format!("{x} {x} {}", [channels; 5].join(" "));
+        out.push(c("batch_norm_grad_input", &operands, ""));
+        out.push(c("scale", &format!("{x} {channels}"), ""));
+        out.push(c("bias", &format!("{x} {channels}"), ""));
+        out.push(c("relu_grad", &format!("{x} {x}"), ""));
+        out.push(c("clamp_grad", &format!("{x} {x}"), "lo=-0.25 hi=0.5"));
+        out.push(c("fill", x, "value=0.1"));
+    }
+    let pools = [
+        ("1,16,7,7", "1,16,13,13", "kernel=3x3 stride=2x2 pad=1,1,1,1"),
+        ("2,8,3,2", "2,8,7,5", "kernel=2x2 stride=2x2"),
+        ("1,5,3,6", "1,5,7,13", "kernel=3x3 stride=2x2 pad=0,0,1,1"),
+        ("1,16,1,1", "1,16,7,7", "kernel=7x7"),
+        ("1,16,3,3", "1,16,6,6", "kernel=3x3 stride=2x2 ceil_mode=true"),
+        ("1,8,2,2", "1,8,5,5", "kernel=2x2 stride=3x3 pad=1,1,1,1 ceil_mode=true"),
+        ("1,3,3,7", "1,3,5,7", "kernel=1x3 stride=2x1 pad=0,2,0,0"),
+    ];
+    for (g, x, attrs) in pools {
+        out.push(c("max_pool_grad", &format!("{g} {x}"), attrs));
+        out.push(c("avg_pool_grad", g, &format!("{attrs} input={}", size(x))));
+        out.push(c("avg_pool_grad", g, &format!("{attrs} count_include_pad=true input={}", size(x))));
+    }
+    out.extend([
+        c("running_average", "13 13", ""),
+        c("running_average", "16 16 3,16,5,7", "momentum=0.25"),
+        c("global_avg_pool_grad", "3,16", "input=7x7"),
+        c("global_avg_pool_grad", "2,5", "input=1x3"),
+        c("subsample_grad", "1,16,7,4", "step=2x2 input=13x7"),
+        c("subsample_grad", "2,5,3,5", "step=3x1 input=7x5"),
+        c("subsample_grad", "1,8,1,1", "step=5x5 input=3x3"),
+        c("slice_channels", "1,32,5,7", "start=8 count=16"),
+        c("slice_channels", "2,7,3,2", "start=1 count=5"),
+        c("crop2d", "1,16,7,9", "pad=1,1,1,1"),
+        c("crop2d", "2,5,6,4", "pad=0,3,2,0"),
+        c("transpose", "13,7", ""),
+        c("transpose", "16,64", ""),
+        c("dense_grad_weight", "5,13 5,7", ""),
+        c("dense_grad_weight", "1,64 1,10", ""),
+        c("softmax_grad", "3,10 3,10", ""),
+        c("softmax_grad", "13 13", ""),
+        c("softmax_grad", "2,3,5 2,3,5", ""),
+        c("cross_entropy", "5,10 i32:5", ""),
+        c("cross_entropy", "2,1000 i32:2", "label_smoothing=0.1"),
+        c("cross_entropy_grad", "5,10 i32:5 1", ""),
+        c("cross_entropy_grad", "2,1000 i32:2 1", "label_smoothing=0.1"),
+        c("sgd_step", "16,8,3,3 16,8,3,3 16,8,3,3 1", "momentum=0.9 weight_decay=0.01"),
+        c("sgd_step", "13 13 13 1", "momentum=0.5 weight_decay=0.25 nesterov=true"),
+    ]);
+    out
+}
+
+/// Small cases of every op that has a gradient rule, to be compared with differences.
+pub fn gradients() -> Vec<Case> {
+    let c = |op: &str, operands: &str, attrs: &str| case(op, operands, attrs, "");
+    vec![
+        c("add", "2,3,2,2 2,3,2,2", ""),
+        c("add", "5 5 5", ""),
+        c("avg_pool", "1,2,5,5", "kernel=3x3 stride=2x2 pad=1,1,1,1"),
+        c("avg_pool", "1,2,6,5", "kernel=3x2 stride=2x1 pad=1,0,1,1 count_include_pad=true"),
+        c("avg_pool", "1,2,5,5", "kernel=2x2 stride=2x2 ceil_mode=true count_include_pad=true"),
+        c("avg_pool", "1,1,5,5", "kernel=2x2 stride=3x3 pad=1,1,1,1 ceil_mode=true"),
+        c("batch_norm", "2,3,2,2 3 3 3 3", ""),
+        c("batch_norm", "5,3 3 3 3 3", "eps=0.01"),
+        c("bias", "2,3,2,2 3", ""),
+        c("bias", "5,3 3", ""),
+        c("cast", "2,3", "to=f64"),
+        c("clamp", "3,7", "lo=-0.3 hi=0.4"),
+        c("conv2d", "2,3,5,4 4,3,3,3", "pad=1,1,1,1"),
+        c("conv2d", "1,2,6,5 4,2,3,2", "pad=0,1,2,0"),
+        c("conv2d", "1,2,6,6 3,2,3,3", "stride=2x2 pad=1,1,1,1"),
+        c("conv2d", "1,3,5,5 2,3,1,1", "stride=2x2"),
+        c("conv2d", "1,2,7,7 2,2,3,3", "pad=2,2,2,2 dilation=2x2"),
+        c("conv2d", "1,4,4,4 6,2,3,3", "pad=1,1,1,1 groups=2"),
+        c("conv2d", "1,4,5,5 4,1,3,3", "stride=2x1 pad=1,1,1,1 groups=4"),
+        // more padding than the filter reaches
+        c("conv2d", "1,2,3,3 2,2,2,2", "pad=2,1,1,3"),
+        c("crop2d", "1,2,5,6", "pad=1,0,1,2"),
+        c("cross_entropy", "5,4 i32:5", ""),
+        c("cross_entropy", "3,7 i32:3", "label_smoothing=0.2"),
+        c("dense", "3,5 4,5", ""),
+        c("flatten", "2,3,2,2", ""),
+        c("global_avg_pool", "2,3,3,2", ""),
+        c("max_pool", "1,2,6,6", "kernel=3x3 stride=2x2 pad=1,1,1,1"),
+        c("max_pool", "2,2,5,4", "kernel=2x2 stride=2x2 ceil_mode=true"),
+        c("max_pool", "1,1,7,5", "kernel=2x3 stride=3x1"),
+        c("pad2d", "1,2,3,3", "pad=1,2,0,1"),
+        c("pad2d", "1,2,3,3", "pad=1,2,0,1 value=-1.5"),
+        c("pad_channels", "1,3,2,2", "before=1 after=2"),
+        c("relu", "3,7", ""),
+        c("relu", "1,3,3,3", ""),
+        c("reorder", "1,8,3,2", "to=nChw8c"),
+        c("reorder", "5,3", "to=Oi4o"),
+        c("reshape", "2,3,4", "shape=[6,4]"),
+        c("scale_shift", "2,3,2,2 3 3", ""),
+        c("scale_shift", "5,3 3 3", ""),
+        c("slice_channels", "1,5,2,2", "start=1 count=3"),
+        c("softmax", "3,5", ""),
+        c("softmax", "4", ""),
+        c("subsample", "1,2,5,4", "step=2x3"),
+        c("transpose", "3,5", ""),
     ]
 }

@@ -10,7 +10,9 @@ mod propagation;
 mod sensitivity;
 
 use crate::{skip, test};
-use case::{Case, Data, Variant};
+pub use case::Case;
+use case::{Data, Variant};
+pub use cases::gradients as gradient_cases;
 use engine::{Engine, Interpreter, Jit};
 use libtest_mimic::Trial;
 use std::collections::BTreeSet;
@@ -100,11 +102,11 @@ fn check(engine: &dyn Engine, op: &str) {
     for ((case, variant), run) in jobs.iter().zip(&compiled) {
         for data in [Data::Random, Data::Integers] {
             let inputs = case.inputs(data, variant.dtype);
-            let truth = case.truth(&inputs);
+            let truths = case.truths(&inputs);
             let bytes = variant.pack(&inputs);
             let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
             let verdict = match run(&bytes) {
-                Ok(out) => variant.compare(&out[0], &truth, data == Data::Integers && case.is_exact_on_integers()),
+                Ok(out) => variant.compare(&out, &truths, data == Data::Integers && case.is_exact_on_integers()),
                 Err(e) => Err(e.to_string()),
             };
             if let Err(e) = verdict {

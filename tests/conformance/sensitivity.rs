@@ -7,6 +7,17 @@ use super::engine::{Engine, Interpreter};
 
 const LONGEST_SUM: usize = 500;
 
+/// Operands that are only compared, counted or looked up, by position.
+const SIZE_IS_NOTHING: [(&str, usize); 7] = [
+    ("clamp_grad", 1),
+    ("cross_entropy", 1),
+    ("cross_entropy_grad", 1),
+    ("fill", 0),
+    ("max_pool_grad", 1),
+    ("relu_grad", 1),
+    ("running_average", 2),
+];
+
 pub fn check() {
     for case in cases::all() {
         let body = case.bodies().remove(0);
@@ -24,10 +35,10 @@ pub fn check() {
             continue;
         }
         let out = run(&bytes).unwrap_or_else(|e| panic!("{case}: {e}"));
-        for operand in 0..inputs.len() {
+        for operand in (0..inputs.len()).filter(|&i| !SIZE_IS_NOTHING.contains(&(case.op.name, i))) {
             let mut wrong = inputs.clone();
             wrong[operand].data.iter_mut().for_each(|v| *v *= 1.0 + 1.0 / 512.0);
-            let verdict = body.compare(&out[0], &case.truth(&wrong), false);
+            let verdict = body.compare(&out, &case.truths(&wrong), false);
             assert!(verdict.is_err(), "{case}, {body}: operand {operand} can be off");
         }
     }

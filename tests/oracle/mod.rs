@@ -9,6 +9,7 @@ mod movement;
 pub mod place;
 mod pool;
 mod softmax;
+mod training;
 mod winograd;
 
 use std::collections::BTreeMap;
@@ -58,6 +59,8 @@ pub struct Call<'a> {
     pub numbers: &'a BTreeMap<&'static str, Vec<f64>>,
     pub words: &'a BTreeMap<&'static str, String>,
     pub after: &'a [After],
+    /// The result that is asked for, of ops that have several.
+    pub result: usize,
 }
 
 impl Call<'_> {
@@ -125,31 +128,55 @@ pub fn oracle(op: &str) -> Option<fn(&Call) -> Truth> {
     Some(match op {
         "add" => elementwise::add,
         "avg_pool" => pool::avg_pool,
+        "avg_pool_grad" => training::avg_pool_grad,
         "batch_norm" => elementwise::batch_norm,
+        "batch_norm_grad_input" => training::batch_norm_grad_input,
+        "batch_norm_grad_params" => training::batch_norm_grad_params,
+        "bias" => training::bias,
         "bn_scale" => fold::bn_scale,
         "bn_shift" => fold::bias,
         "cast" => elementwise::cast,
+        "channel_dot" => training::channel_dot,
+        "channel_mean" => training::channel_mean,
+        "channel_sum" => training::channel_sum,
+        "channel_variance" => training::channel_variance,
         "clamp" => elementwise::clamp,
+        "clamp_grad" => training::clamp_grad,
         "conv2d" => convolution::conv2d,
         "conv2d_grad_input" => gradient::input,
         "conv2d_grad_weight" => gradient::weight,
+        "crop2d" => training::crop2d,
+        "cross_entropy" => training::cross_entropy,
+        "cross_entropy_grad" => training::cross_entropy_grad,
         "dense" => convolution::dense,
+        "dense_grad_weight" => training::dense_grad_weight,
+        "fill" => training::fill,
         "flatten" => movement::flatten,
         "flip_filter" => gradient::flip_filter,
         "fold_bn_bias" => fold::bias,
         "fold_bn_weight" => fold::weight,
         "global_avg_pool" => pool::global_avg_pool,
+        "global_avg_pool_grad" => training::global_avg_pool_grad,
         "max_pool" => pool::max_pool,
+        "max_pool_grad" => training::max_pool_grad,
         "normalize_u8" => elementwise::normalize_u8,
         "pad2d" => movement::pad2d,
         "pad_channels" => movement::pad_channels,
         "relu" => elementwise::relu,
+        "relu_grad" => training::relu_grad,
         "reorder" => movement::reorder,
         "reshape" => movement::reshape,
+        "running_average" => training::running_average,
+        "scale" => training::scale,
         "scale_shift" => elementwise::scale_shift,
+        "sgd_step" => training::sgd_step,
+        "slice_channels" => training::slice_channels,
         "softmax" => softmax::softmax,
+        "softmax_grad" => training::softmax_grad,
         "subsample" => movement::subsample,
+        "subsample_grad" => training::subsample_grad,
         "sum_splits" => gradient::sum_splits,
+        "transpose" => training::transpose,
         "winograd_input" => winograd::input,
         "winograd_output" => winograd::output,
         "winograd_weight" => winograd::weight,

@@ -28,6 +28,11 @@ impl GraphBuilder {
         }
     }
 
+    /// Goes on with a graph that is there.
+    pub fn copy(graph: &Graph) -> GraphBuilder {
+        GraphBuilder { graph: graph.clone() }
+    }
+
     pub fn graph(&self) -> &Graph {
         &self.graph
     }
@@ -83,6 +88,31 @@ impl GraphBuilder {
         let n = self.graph.append(op, all, operands.to_vec(), epilogue, &[result.to_string()])?;
         self.graph.order.push(n);
         Ok(self.graph.result(n))
+    }
+
+    /// Appends an op with as many results as `names`.
+    pub fn node(
+        &mut self,
+        names: &[String],
+        op: &str,
+        operands: &[Value],
+        attrs: &[(&'static str, Attr)],
+    ) -> Result<Vec<Value>, Problem> {
+        let op = lookup(op).ok_or_else(|| Problem::new("E0101", format!("there is no op '{op}'")))?;
+        let all = attrs.iter().cloned().fold(Attrs::defaults(op), |a, (n, v)| a.set(n, v));
+        let n = self.graph.append(op, all, operands.to_vec(), Vec::new(), names)?;
+        self.graph.order.push(n);
+        Ok(self.graph.nodes[n].results.clone())
+    }
+
+    /// Gives a result another layout than its op's shape rule.
+    pub fn set_layout(&mut self, v: Value, layout: crate::Layout) {
+        self.graph.values[v].ty.layout = layout;
+    }
+
+    /// `name` must not be taken.
+    pub fn rename(&mut self, v: Value, name: String) {
+        self.graph.values[v].name = name;
     }
 
     pub fn output(&mut self, v: Value) {

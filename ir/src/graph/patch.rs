@@ -19,6 +19,8 @@ use std::collections::HashMap;
 pub enum Src {
     Old(Value),
     New(usize),
+    /// A further result of a node that the patch adds, by number from 1.
+    NewResult(usize, usize),
 }
 
 impl From<Value> for Src {
@@ -227,7 +229,8 @@ impl<'a> Editor<'a> {
     }
 
     fn patch(&mut self, patch: Patch) -> Result<(), Problem> {
-        let mut new: Vec<Value> = Vec::new();
+        // Results of what is added, by number.
+        let mut new: Vec<Vec<Value>> = Vec::new();
         let mut nodes: Vec<Node> = Vec::new();
         for added in patch.added {
             match added {
@@ -239,25 +242,25 @@ impl<'a> Editor<'a> {
                         let wanted = if i == 0 { name.clone() } else { format!("{name}.{i}") };
                         self.graph.values[v].name = self.names.take(&wanted, v);
                     }
-                    let v = self.graph.result(n);
                     if let Some(layout) = layout {
+                        let v = self.graph.result(n);
                         self.graph.values[v].ty.layout = layout;
                     }
-                    new.push(v);
+                    new.push(self.graph.nodes[n].results.clone());
                 }
                 Added::Param { name, tensor, ty, state } => {
                     let def = Def::Param { tensor, state };
                     let v = self.graph.values.push(ValueData { name: String::new(), ty, def });
                     self.graph.values[v].name = self.names.take(&name, v);
                     self.graph.params.push(v);
-                    new.push(v);
+                    new.push(vec![v]);
                 }
             }
         }
         for (old, src) in patch.replaced {
             let (old, by) = (self.stands_for.resolve(old), self.value(src, &new));
             if old != by {
-                self.replace(old, by, matches!(src, Src::New(_)))?;
+                self.replace(old, by, !matches!(src, Src::Old(_)))?;
             }
         }
         for n in nodes {
@@ -268,10 +271,11 @@ impl<'a> Editor<'a> {
         Ok(())
     }
 
-    fn value(&self, src: Src, new: &[Value]) -> Value {
+    fn value(&self, src: Src, new: &[Vec<Value>]) -> Value {
         match src {
             Src::Old(v) => self.stands_for.resolve(v),
-            Src::New(i) => new[i],
+            Src::New(i) => new[i][0],
+            Src::NewResult(i, result) => new[i][result],
         }
     }
 

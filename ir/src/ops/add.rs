@@ -3,6 +3,7 @@
 //! The shortcut of a residual block: He et al., CVPR 2016, equation (1).
 
 use super::common::{self, elementwise, memory_cost, same_as_first};
+use crate::grad::Gradient;
 use crate::op::OpDef;
 
 pub const ADD: OpDef = OpDef {
@@ -29,4 +30,8 @@ pub const ADD: OpDef = OpDef {
             })
         })
     },
+    grad: Gradient::Rule(|cx| {
+        (0..cx.operands.len()).for_each(|i| cx.send(i, cx.grad()));
+        Ok(())
+    }),
 };

@@ -6,7 +6,14 @@
 
 use super::common::{attr, memory_cost};
 use super::pool::{self, CEIL_MODE, KERNEL, PAD, Pool, STRIDE};
-use crate::op::{AttrKind, OpDef};
+use super::window::Window;
+use crate::entity::Reg;
+use crate::grad::Gradient;
+use crate::kernel::{Affine, KernelBuilder};
+use crate::op::{AttrDef, AttrKind, BodyCtx, OpDef};
+
+pub const COUNT_INCLUDE_PAD: AttrDef =
+    attr("count_include_pad", AttrKind::Bool, Some("false"), "whether padding counts in the divisor");
 
 pub const AVG_POOL: OpDef = OpDef {
     name: "avg_pool",
@@ -14,30 +21,36 @@ pub const AVG_POOL: OpDef = OpDef {
     operands: &["x"],
     variadic: false,
     epilogue: false,
-    attrs: &[
-        KERNEL,
-        STRIDE,
-        PAD,
-        CEIL_MODE,
-        attr("count_include_pad", AttrKind::Bool, Some("false"), "whether padding counts in the divisor"),
-    ],
+    attrs: &[KERNEL, STRIDE, PAD, CEIL_MODE, COUNT_INCLUDE_PAD],
     shape: pool::shape,
     cost: memory_cost,
     body: |ctx| {
         let (p, x) = (Pool::of(ctx.attrs), &ctx.operands[0]);
         let dtype = ctx.results[0].dtype;
-        let include_pad = ctx.attrs.bool("count_include_pad");
         pool::body("avg_pool", ctx, &mut |k, window| {
             let zero = k.constant(dtype, 1, 0.0);
             let sum = window.fold(k, ctx, zero, |k, acc, x| k.add(acc, x));
-            let [rows, columns] = if include_pad {
-                let taps = |axis: usize| p.window(axis).taps_padded(&window.at[axis + 2], x.dims[axis + 2]);
-                [taps(0).count(k, dtype), taps(1).count(k, dtype)]
-            } else {
-                [window.rows.count(k, dtype), window.columns.count(k, dtype)]
-            };
-            let count = k.mul(rows, columns);
+            let count = count(k, ctx, &p, [x.dims[2], x.dims[3]], [&window.at[2], &window.at[3]]);
             k.div(sum, count)
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let attrs = ["kernel", "stride", "pad", "ceil_mode", "count_include_pad"].map(|a| cx.copied(a));
+        let input = ("input", cx.size(0));
+        let dx = cx.emit("dx", "avg_pool_grad", &[cx.grad()], &[&attrs[..], &[input]].concat())?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };
+
+/// The divisor of the window at an output position, in an image of that size.
+pub fn count(k: &mut KernelBuilder, ctx: &BodyCtx, p: &Pool, size: [i64; 2], at: [&Affine; 2]) -> Reg {
+    let dtype = ctx.results[0].dtype;
+    let include_pad = ctx.attrs.bool(COUNT_INCLUDE_PAD.name);
+    let [rows, columns] = [0, 1].map(|axis| {
+        let window = p.window(axis);
+        let taps = if include_pad { Window::taps_padded } else { Window::taps_inside };
+        taps(window, at[axis], size[axis]).count(k, dtype)
+    });
+    k.mul(rows, columns)
+}

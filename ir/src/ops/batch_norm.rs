@@ -3,7 +3,10 @@
 //! x, y: [N,C,…], same type; gamma, beta, mean, var: [C]. The form for inference of Ioffe & Szegedy, ICML 2015,
 //! algorithm 2.
 
+use super::channels;
 use super::common::{self, attr, elementwise, memory_cost, same_as_first};
+use crate::entity::Value;
+use crate::grad::{GradCtx, Gradient};
 use crate::op::{AttrDef, AttrKind, OpDef, Problem};
 
 /// ε of a batch normalisation, shared by the ops that fold one.
@@ -39,4 +42,47 @@ pub const BATCH_NORM: OpDef = OpDef {
             k.fma(centred, scale, beta)
         })
     },
+    grad: Gradient::Rule(grad),
 };
+
+/// If mean and variance are those of x in this batch, the gradient of x is the whole one, through them too.
+fn grad(cx: &mut GradCtx) -> Result<(), Problem> {
+    let &[x, gamma, _, mean, var] = cx.operands else { unreachable!("invariant: batch_norm has five operands") };
+    let (g, eps) = (cx.grad(), cx.copied(EPS.name));
+    let of_batch =
+        is_statistic(cx, mean, "channel_mean", &[x]) && is_statistic(cx, var, "channel_variance", &[x, mean]);
+    if !of_batch && (cx.wants(3) || cx.wants(4)) {
+        let message =
+            "mean and variance of a batch norm are given, or those of its own operand; these depend on parameters";
+        return Err(Problem::new("E0406", message));
+    }
+    let mut params = Vec::new();
+    if cx.wants(1) || cx.wants(2) || (of_batch && cx.wants(0)) {
+        let attrs = [eps.clone(), channels::splits_attr(cx.operand(0))];
+        let parts =
+            cx.emit_all(&["dgamma.parts", "dbeta.parts"], "batch_norm_grad_params", &[g, x, mean, var], &attrs)?;
+        for (i, name) in ["dgamma", "dbeta"].into_iter().enumerate() {
+            let sum = cx.emit(name, "sum_splits", &[parts[i]], &[])?;
+            cx.send(1 + i, sum);
+            params.push(sum);
+        }
+    }
+    if cx.wants(0) {
+        let dx = if of_batch {
+            cx.emit("dx", "batch_norm_grad_input", &[g, x, gamma, mean, var, params[0], params[1]], &[eps])?
+        } else {
+            let scale = cx.emit("scale", "bn_scale", &[gamma, var], &[eps])?;
+            cx.emit("dx", "scale", &[g, scale], &[])?
+        };
+        cx.send(0, dx);
+    }
+    Ok(())
+}
+
+/// Whether `v` is the sum of the parts of `op` of these operands.
+fn is_statistic(cx: &GradCtx, v: Value, op: &str, operands: &[Value]) -> bool {
+    let g = cx.graph.graph();
+    let sum = g.def(v).filter(|&n| g.op(n).name == "sum_splits");
+    let parts = sum.and_then(|n| g.def(g.operand(n, 0))).filter(|&n| g.op(n).name == op);
+    parts.is_some_and(|n| g.nodes[n].operands == operands)
+}

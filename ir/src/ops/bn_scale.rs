@@ -6,6 +6,7 @@
 use super::batch_norm::EPS;
 use super::common::{self, elementwise};
 use super::fold::shape;
+use crate::grad::Gradient;
 use crate::op::OpDef;
 
 pub const BN_SCALE: OpDef = OpDef {
@@ -26,4 +27,5 @@ pub const BN_SCALE: OpDef = OpDef {
             k.convert(scale, ctx.results[0].dtype)
         })
     },
+    grad: Gradient::None("made by passes, after gradients are taken"),
 };

@@ -3,7 +3,8 @@
 //! Float to integer truncates towards zero and saturates; NaN becomes 0.
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
-use crate::op::{AttrKind, OpDef};
+use crate::grad::Gradient;
+use crate::op::{Attr, AttrKind, OpDef};
 use crate::types::DType;
 
 pub const CAST: OpDef = OpDef {
@@ -27,4 +28,10 @@ pub const CAST: OpDef = OpDef {
             k.convert(x, ctx.results[0].dtype)
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let to = ("to", Attr::Word(cx.operand(0).dtype.name().into()));
+        let dx = cx.emit("dx", "cast", &[cx.grad()], &[to])?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };

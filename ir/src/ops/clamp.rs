@@ -1,7 +1,11 @@
 //! `clamp`: y = min(max(x, lo), hi), elementwise. x, y: any shape, same type. NaN passes through.
 
 use super::common::{self, attr, elementwise, memory_cost, same_as_first};
-use crate::op::{AttrKind, OpDef};
+use crate::grad::Gradient;
+use crate::op::{AttrDef, AttrKind, OpDef};
+
+pub const LO: AttrDef = attr("lo", AttrKind::Float, None, "least value of the result");
+pub const HI: AttrDef = attr("hi", AttrKind::Float, None, "greatest value of the result, not below lo");
 
 pub const CLAMP: OpDef = OpDef {
     name: "clamp",
@@ -9,10 +13,7 @@ pub const CLAMP: OpDef = OpDef {
     operands: &["x"],
     variadic: false,
     epilogue: false,
-    attrs: &[
-        attr("lo", AttrKind::Float, None, "least value of the result"),
-        attr("hi", AttrKind::Float, None, "greatest value of the result, not below lo"),
-    ],
+    attrs: &[LO, HI],
     shape: |ctx| {
         common::check_clamp(ctx.attrs.float("lo"), ctx.attrs.float("hi"))?;
         same_as_first(ctx)
@@ -25,4 +26,10 @@ pub const CLAMP: OpDef = OpDef {
             common::clamp(k, x, lo, hi)
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let bounds = ["lo", "hi"].map(|a| cx.copied(a));
+        let dx = cx.emit("dx", "clamp_grad", &[cx.grad(), cx.operands[0]], &bounds)?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };

@@ -86,6 +86,13 @@ pub fn equal(ctx: &OpCtx, i: usize, other: &TensorType) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Height and width from the attribute `input`, which neither may be 0 nor of 2^32 or more.
+pub fn input_size(ctx: &OpCtx) -> Result<[u64; 2], Problem> {
+    let size @ [h, w] = ctx.attrs.pair("input");
+    let fits = size.iter().all(|n| (1..1 << 32).contains(n));
+    if fits { Ok(size) } else { Err(bad_attr(format!("input={h}x{w} is no size of an image"))) }
+}
+
 /// An attribute outside of what the op is defined for.
 pub fn bad_attr(message: impl Into<String>) -> Problem {
     Problem::new("E0209", message)
@@ -150,6 +157,14 @@ pub fn params(k: &mut KernelBuilder, ctx: &BodyCtx) -> (Vec<Buf>, Buf) {
         .collect();
     let r = &ctx.results[0];
     (ins, k.param("y", r.dtype, &r.physical(), Role::Out))
+}
+
+/// Declares the operands and all results as kernel parameters, in order.
+pub fn all_params(k: &mut KernelBuilder, ctx: &BodyCtx) -> (Vec<Buf>, Vec<Buf>) {
+    let (ins, first) = params(k, ctx);
+    let more = ctx.results.iter().enumerate().skip(1);
+    let rest = more.map(|(i, t)| k.param(&format!("y{i}"), t.dtype, &t.physical(), Role::Out));
+    (ins, [first].into_iter().chain(rest).collect())
 }
 
 /// One task for each index of the leading dimensions given: returns their indices.

@@ -4,12 +4,14 @@
 //! A bias is a step of the epilogue. The sum runs over c, then r, then q.
 
 use super::common::{self, attr};
+use super::conv2d_grad_weight::{SPLITS, splits_for};
 use super::pool::{PAD, STRIDE};
 pub use super::window::Tap;
 use super::window::Window;
+use crate::grad::{GradCtx, Gradient};
 use crate::kernel::Kernel;
 use crate::layout::Layout;
-use crate::op::{AttrDef, AttrKind, Attrs, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Attr, AttrDef, AttrKind, Attrs, BodyCtx, OpCtx, OpDef, Problem};
 use crate::schedule::{SCHEDULE, Schedule};
 use crate::types::{Dim, TensorType};
 
@@ -26,6 +28,7 @@ pub const CONV2D: OpDef = OpDef {
     shape,
     cost: common::weighted_cost,
     body,
+    grad: Gradient::Rule(grad),
 };
 
 /// The attributes, typed.
@@ -141,4 +144,35 @@ fn body(ctx: &BodyCtx) -> Kernel {
         })[0];
         common::epilogue(k, ctx, ins, at, sum)
     })
+}
+
+/// At stride 1 the gradient of the image is a convolution with the flipped filter, where its pads are not negative.
+fn grad(cx: &mut GradCtx) -> Result<(), Problem> {
+    let (x, w, g) = (cx.operands[0], cx.operands[1], cx.grad());
+    let a = Conv2d::of(cx.attrs);
+    let filter: [u64; 4] = cx.operand(1).dims(1).try_into().expect("invariant: the shape rule demands a filter");
+    let [_, _, r, s] = filter;
+    let copied = ["stride", "pad", "dilation", "groups"].map(|name| cx.copied(name));
+    if cx.wants(0) {
+        let reach = [r, s].map(|n| n - 1);
+        let pads: [Option<u64>; 4] = std::array::from_fn(|i| (reach[i % 2] * a.dilation[i % 2]).checked_sub(a.pad[i]));
+        let dx = match pads {
+            [Some(top), Some(left), Some(bottom), Some(right)] if a.stride == [1, 1] => {
+                let flipped = cx.emit("wt", "flip_filter", &[w], &[cx.copied("groups")])?;
+                let pad = ("pad", Attr::Quad([top, left, bottom, right]));
+                cx.emit("dx", "conv2d", &[g, flipped], &[pad, cx.copied("dilation"), cx.copied("groups")])?
+            }
+            _ => {
+                let input = ("input", cx.size(0));
+                cx.emit("dx", "conv2d_grad_input", &[g, w], &[&copied[..], &[input]].concat())?
+            }
+        };
+        cx.send(0, dx);
+    }
+    if cx.wants(1) {
+        let own = [("kernel", Attr::Pair([r, s])), (SPLITS.name, Attr::Int(splits_for(filter)))];
+        let dw = cx.emit_sum("dw", "conv2d_grad_weight", &[x, g], &[&copied[..], &own].concat())?;
+        cx.send(1, dw);
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use super::common::{self, attr};
 use super::conv2d::{Conv2d, DILATION, GROUPS, filter};
 use super::pool::{PAD, STRIDE};
 use crate::entity::Reg;
+use crate::grad::Gradient;
 use crate::kernel::build::{max_of, min_of};
 use crate::kernel::{Affine, Kernel, KernelBuilder};
 use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
@@ -26,6 +27,7 @@ pub const CONV2D_GRAD_INPUT: OpDef = OpDef {
     shape,
     cost,
     body,
+    grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {

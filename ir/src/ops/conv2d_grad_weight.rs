@@ -8,6 +8,7 @@
 use super::common::{self, attr, bad_attr};
 use super::conv2d::{Conv2d, DILATION, GROUPS};
 use super::pool::{KERNEL, PAD, STRIDE};
+use crate::grad::Gradient;
 use crate::kernel::build::min_of;
 use crate::kernel::{Affine, Kernel};
 use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
@@ -28,6 +29,7 @@ pub const CONV2D_GRAD_WEIGHT: OpDef = OpDef {
     shape,
     cost,
     body,
+    grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 
 /// Parts that keep a machine of many cores busy, by the filter's shape alone: large filters are cut by channels.

@@ -4,6 +4,7 @@
 //! ascending i.
 
 use super::common::{self, elementwise, weighted_cost};
+use crate::grad::Gradient;
 use crate::layout::Layout;
 use crate::op::{OpCtx, OpDef, Problem};
 use crate::types::{Dim, TensorType};
@@ -29,6 +30,19 @@ pub const DENSE: OpDef = OpDef {
             common::epilogue(k, ctx, ins, at, sum)
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let (x, w, g) = (cx.operands[0], cx.operands[1], cx.grad());
+        if cx.wants(0) {
+            let transposed = cx.emit("wt", "transpose", &[w], &[])?;
+            let dx = cx.emit("dx", "dense", &[g, transposed], &[])?;
+            cx.send(0, dx);
+        }
+        if cx.wants(1) {
+            let dw = cx.emit("dw", "dense_grad_weight", &[x, g], &[])?;
+            cx.send(1, dw);
+        }
+        Ok(())
+    }),
 };
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {

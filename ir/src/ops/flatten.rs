@@ -2,6 +2,7 @@
 
 use super::common::{self, floats, memory_cost};
 use super::reshape::copy_row_major;
+use crate::grad::Gradient;
 use crate::op::{OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
@@ -26,4 +27,5 @@ pub const FLATTEN: OpDef = OpDef {
     },
     cost: memory_cost,
     body: |ctx| copy_row_major("flatten", ctx),
+    grad: Gradient::Rule(super::reshape::grad),
 };

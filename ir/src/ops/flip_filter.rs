@@ -4,6 +4,7 @@
 
 use super::common::{self, elementwise, memory_cost};
 use super::conv2d::{GROUPS, filter};
+use crate::grad::Gradient;
 use crate::op::{OpDef, Problem};
 use crate::types::TensorType;
 
@@ -37,4 +38,5 @@ pub const FLIP_FILTER: OpDef = OpDef {
             common::load(k, ctx, ins, 0, &[o, c, r, q])
         })
     },
+    grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

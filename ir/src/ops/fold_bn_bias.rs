@@ -6,6 +6,7 @@
 use super::batch_norm::EPS;
 use super::common;
 use super::fold::{shape, shift_body};
+use crate::grad::Gradient;
 use crate::op::OpDef;
 
 pub const FOLD_BN_BIAS: OpDef = OpDef {
@@ -18,4 +19,5 @@ pub const FOLD_BN_BIAS: OpDef = OpDef {
     shape,
     cost: common::memory_cost,
     body: |ctx| shift_body("fold_bn_bias", ctx),
+    grad: Gradient::None("made by passes, after gradients are taken"),
 };

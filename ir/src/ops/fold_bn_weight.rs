@@ -5,6 +5,7 @@
 
 use super::batch_norm::EPS;
 use super::common::{self, elementwise, memory_cost, same_as_first};
+use crate::grad::Gradient;
 use crate::op::{OpDef, Problem};
 
 pub const FOLD_BN_WEIGHT: OpDef = OpDef {
@@ -36,4 +37,5 @@ pub const FOLD_BN_WEIGHT: OpDef = OpDef {
             k.convert(folded, ctx.results[0].dtype)
         })
     },
+    grad: Gradient::None("made by passes, after gradients are taken"),
 };

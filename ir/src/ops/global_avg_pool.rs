@@ -3,6 +3,7 @@
 //! x: [N,C,H,W]; y: [N,C]. Lin et al., Network In Network, 2014, section 3.2.
 
 use super::common::{self, elementwise, memory_cost};
+use crate::grad::Gradient;
 use crate::op::OpDef;
 use crate::types::TensorType;
 
@@ -36,4 +37,10 @@ pub const GLOBAL_AVG_POOL: OpDef = OpDef {
             k.div(sum, count)
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let input = ("input", cx.size(0));
+        let dx = cx.emit("dx", "global_avg_pool_grad", &[cx.grad()], &[input])?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };

@@ -4,6 +4,7 @@
 
 use super::common::memory_cost;
 use super::pool::{self, CEIL_MODE, KERNEL, PAD, STRIDE};
+use crate::grad::Gradient;
 use crate::kernel::BinOp;
 use crate::op::OpDef;
 
@@ -23,4 +24,10 @@ pub const MAX_POOL: OpDef = OpDef {
             window.fold(k, ctx, least, |k, acc, x| k.bin(BinOp::MaxNan, acc, x))
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let attrs = ["kernel", "stride", "pad", "ceil_mode"].map(|a| cx.copied(a));
+        let dx = cx.emit("dx", "max_pool_grad", &[cx.grad(), cx.operands[0]], &attrs)?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };

@@ -10,35 +10,61 @@ use crate::op::OpDef;
 
 pub mod add;
 pub mod avg_pool;
+pub mod avg_pool_grad;
 pub mod batch_norm;
+pub mod batch_norm_grad_input;
+pub mod batch_norm_grad_params;
+pub mod bias;
 pub mod bn_scale;
 pub mod bn_shift;
 pub mod cast;
+pub mod channel_dot;
+pub mod channel_mean;
+pub mod channel_sum;
+pub mod channel_variance;
 pub mod clamp;
+pub mod clamp_grad;
 pub mod conv2d;
 pub mod conv2d_grad_input;
 pub mod conv2d_grad_weight;
+pub mod crop2d;
+pub mod cross_entropy;
+pub mod cross_entropy_grad;
 pub mod dense;
+pub mod dense_grad_weight;
+pub mod fill;
 pub mod flatten;
 pub mod flip_filter;
 pub mod fold_bn_bias;
 pub mod fold_bn_weight;
 pub mod global_avg_pool;
+pub mod global_avg_pool_grad;
 pub mod max_pool;
+pub mod max_pool_grad;
 pub mod normalize_u8;
 pub mod pad2d;
 pub mod pad_channels;
 pub mod relu;
+pub mod relu_grad;
 pub mod reorder;
 pub mod reshape;
+pub mod running_average;
+pub mod scale;
 pub mod scale_shift;
+pub mod sgd_step;
+pub mod slice_channels;
 pub mod softmax;
+pub mod softmax_grad;
 pub mod subsample;
+pub mod subsample_grad;
 pub mod sum_splits;
+pub mod transpose;
 pub mod winograd_input;
 pub mod winograd_output;
 pub mod winograd_weight;
 
+/// Sums over everything but the channels.
+pub mod channels;
 /// Shape and cost rules and body pieces that several ops share.
 mod common;
 mod fold;
@@ -53,31 +79,55 @@ mod tests;
 pub static ALL: &[&OpDef] = &[
     &add::ADD,
     &avg_pool::AVG_POOL,
+    &avg_pool_grad::AVG_POOL_GRAD,
     &batch_norm::BATCH_NORM,
+    &batch_norm_grad_input::BATCH_NORM_GRAD_INPUT,
+    &batch_norm_grad_params::BATCH_NORM_GRAD_PARAMS,
+    &bias::BIAS,
     &bn_scale::BN_SCALE,
     &bn_shift::BN_SHIFT,
     &cast::CAST,
+    &channel_dot::CHANNEL_DOT,
+    &channel_mean::CHANNEL_MEAN,
+    &channel_sum::CHANNEL_SUM,
+    &channel_variance::CHANNEL_VARIANCE,
     &clamp::CLAMP,
+    &clamp_grad::CLAMP_GRAD,
     &conv2d::CONV2D,
     &conv2d_grad_input::CONV2D_GRAD_INPUT,
     &conv2d_grad_weight::CONV2D_GRAD_WEIGHT,
+    &crop2d::CROP2D,
+    &cross_entropy::CROSS_ENTROPY,
+    &cross_entropy_grad::CROSS_ENTROPY_GRAD,
     &dense::DENSE,
+    &dense_grad_weight::DENSE_GRAD_WEIGHT,
+    &fill::FILL,
     &flatten::FLATTEN,
     &flip_filter::FLIP_FILTER,
     &fold_bn_bias::FOLD_BN_BIAS,
     &fold_bn_weight::FOLD_BN_WEIGHT,
     &global_avg_pool::GLOBAL_AVG_POOL,
+    &global_avg_pool_grad::GLOBAL_AVG_POOL_GRAD,
     &max_pool::MAX_POOL,
+    &max_pool_grad::MAX_POOL_GRAD,
     &normalize_u8::NORMALIZE_U8,
     &pad2d::PAD2D,
     &pad_channels::PAD_CHANNELS,
     &relu::RELU,
+    &relu_grad::RELU_GRAD,
     &reorder::REORDER,
     &reshape::RESHAPE,
+    &running_average::RUNNING_AVERAGE,
+    &scale::SCALE,
     &scale_shift::SCALE_SHIFT,
+    &sgd_step::SGD_STEP,
+    &slice_channels::SLICE_CHANNELS,
     &softmax::SOFTMAX,
+    &softmax_grad::SOFTMAX_GRAD,
     &subsample::SUBSAMPLE,
+    &subsample_grad::SUBSAMPLE_GRAD,
     &sum_splits::SUM_SPLITS,
+    &transpose::TRANSPOSE,
     &winograd_input::WINOGRAD_INPUT,
     &winograd_output::WINOGRAD_OUTPUT,
     &winograd_weight::WINOGRAD_WEIGHT,

@@ -5,6 +5,7 @@
 //! would not.
 
 use super::common::{self, attr, bad_attr, memory_cost};
+use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel, KernelBuilder};
 use crate::op::{AttrKind, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::{DType, Dim, TensorType};
@@ -24,6 +25,7 @@ pub const NORMALIZE_U8: OpDef = OpDef {
     shape,
     cost: memory_cost,
     body,
+    grad: Gradient::None("its operand is of integers"),
 };
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {

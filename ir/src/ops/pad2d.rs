@@ -3,6 +3,7 @@
 //! x: [N,C,H,W]; y: [N,C,top + H + bottom,left + W + right].
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
+use crate::grad::Gradient;
 use crate::op::{AttrKind, OpDef};
 
 pub const PAD2D: OpDef = OpDef {
@@ -38,4 +39,9 @@ pub const PAD2D: OpDef = OpDef {
             })
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let dx = cx.emit("dx", "crop2d", &[cx.grad()], &[cx.copied("pad")])?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };

@@ -4,7 +4,8 @@
 //! section 3.3.
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
-use crate::op::{AttrKind, OpDef};
+use crate::grad::Gradient;
+use crate::op::{Attr, AttrKind, OpDef};
 
 pub const PAD_CHANNELS: OpDef = OpDef {
     name: "pad_channels",
@@ -35,4 +36,11 @@ pub const PAD_CHANNELS: OpDef = OpDef {
             })
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let count = cx.operand(0).dims(1)[1];
+        let attrs = [("start", cx.attrs.0["before"].clone()), ("count", Attr::Int(count.cast_signed()))];
+        let dx = cx.emit("dx", "slice_channels", &[cx.grad()], &attrs)?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };

@@ -3,6 +3,7 @@
 use super::common::{self, attr, bad_attr};
 use super::window::{Tap, Window};
 use crate::entity::{Buf, Reg};
+use crate::kernel::build::{max_of, min_of};
 use crate::kernel::{Affine, Kernel, KernelBuilder};
 use crate::op::{AttrDef, AttrKind, Attrs, BodyCtx, OpCtx, Problem};
 use crate::types::TensorType;
@@ -47,12 +48,45 @@ impl Pool {
             ceil: self.ceil_mode,
         }
     }
+
+    /// Loops over the windows, of [rows, columns] in all, that the input position `at` = [n, c, h, w] may be in:
+    /// `f(k, row, column, accumulator)` gives the next accumulator.
+    pub fn windows_around(
+        &self,
+        k: &mut KernelBuilder,
+        windows: [i64; 2],
+        at: &[Affine],
+        acc: Reg,
+        f: impl FnOnce(&mut KernelBuilder, &Affine, &Affine, Reg) -> Reg,
+    ) -> Reg {
+        let bounds = |axis: usize| {
+            let [stride, kernel, pad] = [self.stride[axis], self.kernel[axis], self.pad[axis]].map(u64::cast_signed);
+            let position = &at[axis + 2] + pad;
+            let lo = max_of([Affine::constant(0), (&position - kernel + stride).floordiv(stride)]);
+            (lo, min_of([Affine::constant(windows[axis]), position.floordiv(stride) + 1]))
+        };
+        let [(top, bottom), (left, right)] = [0, 1].map(bounds);
+        k.for_carry(top, bottom, &[acc], |k, i, acc| {
+            k.for_carry(left, right, acc, |k, j, acc| vec![f(k, &i, &j, acc[0])])
+        })[0]
+    }
 }
 
 /// [N,C,H,W] → [N,C,P,Q]
 pub fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
+    shape_of(ctx, 0)
+}
+
+/// The same where operand `i` is what is pooled.
+pub fn shape_of(ctx: &OpCtx, i: usize) -> Result<Vec<TensorType>, Problem> {
+    let [c, h, w] = common::image(ctx, i)?;
+    let [rows, columns] = outputs(ctx, [h, w]).map_err(|p| if p.operand.is_some() { p.operand(i) } else { p })?;
+    Ok(vec![common::image_like_first(ctx, [c, rows, columns])])
+}
+
+/// Rows and columns of the result for an image of `h`×`w`.
+pub fn outputs(ctx: &OpCtx, [h, w]: [u64; 2]) -> Result<[u64; 2], Problem> {
     let p = Pool::of(ctx.attrs);
-    let [c, h, w] = common::image(ctx, 0)?;
     let [kh, kw] = p.kernel;
     // A window wholly in padding would have no maximum and no mean.
     if [0, 2].iter().any(|&i| p.pad[i] >= kh.max(1)) || [1, 3].iter().any(|&i| p.pad[i] >= kw.max(1)) {
@@ -66,7 +100,7 @@ pub fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
         )
         .operand(0));
     };
-    Ok(vec![common::image_like_first(ctx, [c, rows, columns])])
+    Ok([rows, columns])
 }
 
 /// What a pool does with the window of one output element.

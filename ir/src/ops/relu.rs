@@ -1,6 +1,7 @@
 //! `relu`: y = max(x, 0), elementwise. x, y: any shape, same type. NaN passes through.
 
 use super::common::{self, elementwise, memory_cost, same_as_first};
+use crate::grad::Gradient;
 use crate::op::OpDef;
 
 pub const RELU: OpDef = OpDef {
@@ -18,4 +19,9 @@ pub const RELU: OpDef = OpDef {
             common::relu(k, x)
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let dx = cx.emit("dx", "relu_grad", &[cx.grad(), cx.results[0]], &[])?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };

@@ -3,9 +3,10 @@
 //! x, y: same element type and shape. The lanes that a panel layout has beyond the last row are set to zero.
 
 use super::common::{self, attr, bad_attr, memory_cost};
+use crate::grad::Gradient;
 use crate::kernel::{Kernel, KernelBuilder};
 use crate::layout::Layout;
-use crate::op::{AttrKind, Attrs, BodyCtx, OpDef, Problem};
+use crate::op::{Attr, AttrKind, Attrs, BodyCtx, OpDef, Problem};
 
 pub const REORDER: OpDef = OpDef {
     name: "reorder",
@@ -28,6 +29,12 @@ pub const REORDER: OpDef = OpDef {
     },
     cost: memory_cost,
     body,
+    grad: Gradient::Rule(|cx| {
+        let to = ("to", Attr::Word(cx.operand(0).layout.to_string()));
+        let dx = cx.emit("dx", "reorder", &[cx.grad()], &[to])?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };
 
 /// The layout that the attribute `to` names.

@@ -1,8 +1,9 @@
 //! `reshape`: the same elements in row-major order under another shape. x, y: plain, same element type.
 
 use super::common::{self, attr, floats, memory_cost};
+use crate::grad::{GradCtx, Gradient};
 use crate::kernel::{Affine, Kernel};
-use crate::op::{AttrKind, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Attr, AttrKind, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
 pub const RESHAPE: OpDef = OpDef {
@@ -15,6 +16,7 @@ pub const RESHAPE: OpDef = OpDef {
     shape,
     cost: memory_cost,
     body: |ctx| copy_row_major("reshape", ctx),
+    grad: Gradient::Rule(grad),
 };
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
@@ -47,4 +49,12 @@ pub fn copy_row_major(name: &str, ctx: &BodyCtx) -> Kernel {
         index.reverse();
         common::load(k, ctx, ins, 0, &index)
     })
+}
+
+/// Of `reshape` and `flatten`: back to the shape of the operand.
+pub fn grad(cx: &mut GradCtx) -> Result<(), Problem> {
+    let shape = ("shape", Attr::Dims(cx.operand(0).shape.clone()));
+    let dx = cx.emit("dx", "reshape", &[cx.grad()], &[shape])?;
+    cx.send(0, dx);
+    Ok(())
 }

@@ -2,7 +2,9 @@
 //!
 //! What a batch normalisation with given statistics is, once its four vectors are folded into two.
 
+use super::channels;
 use super::common::{self, elementwise, memory_cost, same_as_first};
+use crate::grad::Gradient;
 use crate::op::{OpDef, Problem};
 
 pub const SCALE_SHIFT: OpDef = OpDef {
@@ -28,4 +30,21 @@ pub const SCALE_SHIFT: OpDef = OpDef {
             k.fma(x, a, b)
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let (x, a, g) = (cx.operands[0], cx.operands[1], cx.grad());
+        if cx.wants(0) {
+            let dx = cx.emit("dx", "scale", &[g, a], &[])?;
+            cx.send(0, dx);
+        }
+        let splits = channels::splits_attr(cx.operand(0));
+        if cx.wants(1) {
+            let da = cx.emit_sum("da", "channel_dot", &[g, x], std::slice::from_ref(&splits))?;
+            cx.send(1, da);
+        }
+        if cx.wants(2) {
+            let db = cx.emit_sum("db", "channel_sum", &[g], &[splits])?;
+            cx.send(2, db);
+        }
+        Ok(())
+    }),
 };

@@ -4,6 +4,7 @@
 //! keeps e^x in range. A NaN in a row makes the row NaN.
 
 use super::common::{self, memory_cost, same_as_first};
+use crate::grad::Gradient;
 use crate::kernel::{Affine, BinOp, Kernel, KernelBuilder, UnOp};
 use crate::op::{BodyCtx, OpDef, Problem};
 
@@ -23,6 +24,11 @@ pub const SOFTMAX: OpDef = OpDef {
     },
     cost: memory_cost,
     body,
+    grad: Gradient::Rule(|cx| {
+        let dx = cx.emit("dx", "softmax_grad", &[cx.grad(), cx.results[0]], &[])?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };
 
 fn body(ctx: &BodyCtx) -> Kernel {

@@ -4,7 +4,10 @@
 //! section 3.3.
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
-use crate::op::{AttrKind, OpDef};
+use crate::grad::Gradient;
+use crate::op::{AttrDef, AttrKind, OpDef};
+
+pub const STEP: AttrDef = attr("step", AttrKind::Pair, None, "distance of the rows and columns that are kept");
 
 pub const SUBSAMPLE: OpDef = OpDef {
     name: "subsample",
@@ -12,7 +15,7 @@ pub const SUBSAMPLE: OpDef = OpDef {
     operands: &["x"],
     variadic: false,
     epilogue: false,
-    attrs: &[attr("step", AttrKind::Pair, None, "distance of the rows and columns that are kept")],
+    attrs: &[STEP],
     shape: |ctx| {
         let [c, h, w] = common::image(ctx, 0)?;
         let [sh, sw] = ctx.attrs.pair("step");
@@ -30,4 +33,10 @@ pub const SUBSAMPLE: OpDef = OpDef {
             common::load(k, ctx, ins, 0, &at)
         })
     },
+    grad: Gradient::Rule(|cx| {
+        let attrs = [cx.copied("step"), ("input", cx.size(0))];
+        let dx = cx.emit("dx", "subsample_grad", &[cx.grad()], &attrs)?;
+        cx.send(0, dx);
+        Ok(())
+    }),
 };

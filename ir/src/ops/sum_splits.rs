@@ -7,6 +7,7 @@
 use super::common::{self, elementwise, memory_cost};
 use super::conv2d_grad_weight::MAX_SPLITS;
 use crate::entity::Reg;
+use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
 use crate::op::{OpDef, Problem};
 use crate::types::{Dim, TensorType};
@@ -38,6 +39,7 @@ pub const SUM_SPLITS: OpDef =
                 })
             })
         },
+        grad: Gradient::None("part of a gradient; second derivatives are not taken"),
     };
 
 /// The sum over a range, added as the op says.

@@ -105,6 +105,17 @@ impl Tap {
         k.for_carry(lo, hi, &[acc], |k, tap, acc| vec![f(k, &tap, &self.at(&tap), acc[0])])[0]
     }
 
+    /// As [`fold`](Self::fold) with several carried values: `f(k, input position, accumulators)`.
+    pub fn fold_many(
+        &self,
+        k: &mut KernelBuilder,
+        acc: &[Reg],
+        f: impl FnOnce(&mut KernelBuilder, &Affine, &[Reg]) -> Vec<Reg>,
+    ) -> Vec<Reg> {
+        let (lo, hi) = (max_of(self.lo.iter().cloned()), min_of(self.hi.iter().cloned()));
+        k.for_carry(lo, hi, acc, |k, tap, acc| f(k, &self.at(&tap), acc))
+    }
+
     /// Their number, as a float.
     pub fn count(&self, k: &mut KernelBuilder, dtype: DType) -> Reg {
         let mut pick = |bounds: &[Affine], op: fn(&mut KernelBuilder, Reg, Reg) -> Reg| {

@@ -7,6 +7,7 @@
 use super::common::{self, attr, bad_attr};
 use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Tiles, input_matrix, magnitudes, points, rows_times};
 use crate::entity::{Buf, Reg};
+use crate::grad::Gradient;
 use crate::kernel::build::{max_of, min_of};
 use crate::kernel::{Affine, KernelBuilder};
 use crate::op::{AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
@@ -22,6 +23,7 @@ pub const WINOGRAD_INPUT: OpDef = OpDef {
     shape,
     cost: |ctx| Cost { macs: 0, ..common::memory_cost(ctx) },
     body: |ctx| build(ctx, 1, &input_matrix),
+    grad: Gradient::None("made by passes, after gradients are taken"),
 };
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {

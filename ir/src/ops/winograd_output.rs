@@ -7,6 +7,7 @@
 use super::common::{self, bad_attr};
 use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Tiles, columns_times, magnitudes, output_matrix, points};
 use crate::entity::Reg;
+use crate::grad::Gradient;
 use crate::kernel::{Affine, KernelBuilder};
 use crate::op::{BodyCtx, Cost, OpCtx, OpDef, Problem};
 use crate::types::{Dim, TensorType};
@@ -21,6 +22,7 @@ pub const WINOGRAD_OUTPUT: OpDef = OpDef {
     shape,
     cost,
     body,
+    grad: Gradient::None("made by passes, after gradients are taken"),
 };
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {

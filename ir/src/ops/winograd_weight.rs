@@ -5,6 +5,7 @@
 
 use super::common::{self, attr, bad_attr, memory_cost};
 use super::winograd::{MAX_TILE, filter_row, points};
+use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
 use crate::op::{AttrKind, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::{DType, Dim, TensorType};
@@ -22,6 +23,7 @@ pub const WINOGRAD_WEIGHT: OpDef = OpDef {
     shape,
     cost: memory_cost,
     body,
+    grad: Gradient::None("made by passes, after gradients are taken"),
 };
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {

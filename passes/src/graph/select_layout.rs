@@ -265,6 +265,11 @@ impl Rebuild<'_> {
         let y = d.results[0];
         let src = self.p.add(g.name(y), d.op, d.attrs.clone(), operands, d.epilogue.clone(), Some(offer.result));
         self.now.insert(y, (src, offer.result));
+        // Further results have the layout of the shape rule.
+        for (i, &y) in d.results.iter().enumerate().skip(1) {
+            let Src::New(node) = src else { unreachable!("invariant: a patch gives what it adds a number") };
+            self.now.insert(y, (Src::NewResult(node, i), g.ty(y).layout));
+        }
     }
 
     /// `v` with layout `layout`.
@@ -288,8 +293,7 @@ impl Rebuild<'_> {
         let outputs: Vec<(Value, Src)> =
             g.outputs.iter().map(|&v| (v, self.value(v, g.ty(v).layout))).filter(|(v, s)| Src::Old(*v) != *s).collect();
         for n in self.s.nodes() {
-            let y = g.result(n);
-            if !outputs.iter().any(|(v, _)| *v == y) {
+            for &y in g.nodes[n].results.iter().filter(|&y| !outputs.iter().any(|(v, _)| v == y)) {
                 self.p.replace(y, self.now[&y].0);
             }
         }

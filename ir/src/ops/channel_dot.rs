@@ -1,0 +1,36 @@
+//! `channel_dot`: y[k,c] = Σ x[n,c,…]·z[n,c,…] over part k of the images: the gradient of a scale.
+//!
+//! x, z: [N,C,…], same shape; y: [splits,C].
+
+use super::channels;
+use super::common::{self, memory_cost};
+use super::conv2d_grad_weight::SPLITS;
+use crate::grad::Gradient;
+use crate::op::OpDef;
+
+pub const CHANNEL_DOT: OpDef = OpDef {
+    name: "channel_dot",
+    doc: "y[k,c] = sum of x[n,c,...] * z[n,c,...] over part k of the images",
+    operands: &["x", "z"],
+    variadic: false,
+    epilogue: false,
+    attrs: &[SPLITS],
+    shape: |ctx| {
+        let y = channels::sums(ctx)?;
+        common::equal(ctx, 1, &ctx.operands[0])?;
+        Ok(vec![y])
+    },
+    cost: memory_cost,
+    body: |ctx| {
+        channels::body(
+            "channel_dot",
+            ctx,
+            &mut |k, ins, at| {
+                let [x, z] = [0, 1].map(|i| common::load(k, ctx, ins, i, at));
+                vec![k.mul(x, z)]
+            },
+            &mut |_, _, _, sums| sums.to_vec(),
+        )
+    },
+    grad: Gradient::None("part of a gradient; second derivatives are not taken"),
+};

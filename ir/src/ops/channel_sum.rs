@@ -1,0 +1,29 @@
+//! `channel_sum`: y[k,c] = Σ x[n,c,…] over part k of the images: the gradient of a bias.
+//!
+//! x: [N,C,…]; y: [splits,C].
+
+use super::channels;
+use super::common::{self, memory_cost};
+use super::conv2d_grad_weight::SPLITS;
+use crate::grad::Gradient;
+use crate::op::OpDef;
+
+pub const CHANNEL_SUM: OpDef = OpDef {
+    name: "channel_sum",
+    doc: "y[k,c] = sum of x[n,c,...] over part k of the images",
+    operands: &["x"],
+    variadic: false,
+    epilogue: false,
+    attrs: &[SPLITS],
+    shape: |ctx| Ok(vec![channels::sums(ctx)?]),
+    cost: memory_cost,
+    body: |ctx| {
+        channels::body(
+            "channel_sum",
+            ctx,
+            &mut |k, ins, at| vec![common::load(k, ctx, ins, 0, at)],
+            &mut |_, _, _, sums| sums.to_vec(),
+        )
+    },
+    grad: Gradient::None("part of a gradient; second derivatives are not taken"),
+};

@@ -1,0 +1,30 @@
+//! `relu_grad`: dx = g where y > 0, else 0, elementwise, y the result of the `relu`: its gradient is taken to be 0 at 0.
+//!
+//! g, y, dx: any shape, same type.
+
+use super::common::{self, elementwise, memory_cost, same_as_first};
+use crate::grad::Gradient;
+use crate::kernel::Test;
+use crate::op::OpDef;
+
+pub const RELU_GRAD: OpDef = OpDef {
+    name: "relu_grad",
+    doc: "dx = g where y > 0, else 0",
+    operands: &["g", "y"],
+    variadic: false,
+    epilogue: false,
+    attrs: &[],
+    shape: |ctx| {
+        common::equal(ctx, 1, &ctx.operands[0])?;
+        same_as_first(ctx)
+    },
+    cost: memory_cost,
+    body: |ctx| {
+        elementwise("relu_grad", ctx, &mut |k, ins, at| {
+            let [g, y] = [0, 1].map(|i| common::load(k, ctx, ins, i, at));
+            let zero = k.constant(ctx.results[0].dtype, 1, 0.0);
+            k.select(Test::Gt, [y, zero], g, zero)
+        })
+    },
+    grad: Gradient::None("part of a gradient; second derivatives are not taken"),
+};
