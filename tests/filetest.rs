@@ -28,6 +28,8 @@ pub static KINDS: &[(&str, fn(&FileTest) -> Outcome)] = &[
     }),
     // Graphs after passes.
     ("pass", crate::pass_file::run),
+    // Training steps, or why there is none.
+    ("grad", crate::training::file),
     // The printed form.
     ("print", |t| Outcome::Text(print(&t.module))),
 ];

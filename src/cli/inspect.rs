@@ -8,6 +8,7 @@ use backends::cranelift::Jit;
 use clap::ValueEnum;
 use ir::Diagnostic;
 use ir::diag::Class;
+use passes::autodiff::{TrainOptions, training_step};
 use passes::pipeline::{PassOptions, optimise};
 use serde_json::json;
 use std::cmp::Reverse;
@@ -31,6 +32,9 @@ pub struct Args {
     /// Write a drawing
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
+    /// Show the training step of the model: loss, gradients, update
+    #[arg(long, conflicts_with = "why")]
+    grad: bool,
     /// Say what the passes leave alone at this node, and why
     #[arg(long, value_name = "NODE", conflicts_with_all = ["dot", "svg"])]
     why: Option<String>,
@@ -49,7 +53,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     if let Some(node) = &args.why {
         return why(args, node.trim_start_matches('%'));
     }
-    let (graph, sources, warnings) = store::load_graph(&args.model)?;
+    let (mut graph, sources, warnings) = store::load_graph(&args.model)?;
+    if args.grad {
+        graph = training_step(&graph, &TrainOptions::default())?;
+    }
     let mut layers = report::layers(&graph, args.batch);
     let totals = report::totals(&graph, &layers);
     match args.sort {

@@ -9,6 +9,7 @@ use crate::{import, report};
 use backends::cranelift::Jit;
 use ir::Graph;
 use ir::text::Module;
+use passes::autodiff::{TrainOptions, training_step};
 use passes::pipeline::Optimised;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -16,7 +17,9 @@ use std::path::{Path, PathBuf};
 
 /// Run graph passes
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  rescc opt r20.rir --print-after all --verify-each")]
+#[command(
+    after_help = "Example:\n  rescc opt r20.rir --print-after all --verify-each\n  rescc opt r20.rir --grad --passes dce"
+)]
 pub struct Args {
     /// Model (.rir)
     pub model: PathBuf,
@@ -25,6 +28,9 @@ pub struct Args {
     pub output: Option<PathBuf>,
     #[command(flatten)]
     pub pipeline: PipelineArgs,
+    /// Make the training step of the model first: loss, gradients, update
+    #[arg(long)]
+    pub grad: bool,
     /// Say what each pass did and what it left alone
     #[arg(long)]
     pub stats: bool,
@@ -42,8 +48,12 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let evaluator = JitEvaluator(Jit::new()?);
     let after = args.pipeline.printer()?;
     let plan = args.pipeline.plan(&target, env)?;
+    let graph = match args.grad {
+        true => training_step(&model.graph, &TrainOptions::default())?,
+        false => model.graph.clone(),
+    };
     let optimised = passes::pipeline::optimise(
-        model.graph.clone(),
+        graph,
         model.store.clone(),
         &target,
         args.batch,

@@ -10,6 +10,7 @@ pub fn tests() -> Vec<Trial> {
         test("opt::what_is_printed_between_passes_parses_again", printed_text),
         test("opt::a_limit_bisects", limit),
         test("opt::unknown_passes_are_named", unknown),
+        test("opt::grad_is_the_training_step", grad),
         test("inspect::why_names_what_was_refused", why),
     ]
 }
@@ -77,6 +78,37 @@ fn limit() {
     assert_eq!(none.matches("batch_norm").count(), one.matches("batch_norm").count() + 1);
     let (skipped, _) = ok(&["opt", &rir, "--skip", "fold-bn,split-bn"]);
     assert_eq!(skipped.matches("batch_norm").count(), none.matches("batch_norm").count());
+}
+
+fn grad() {
+    let dir = Scratch::new();
+    let rir = model(&dir);
+    let (step, _) = ok(&["opt", &rir, "--grad", "--passes", "dce"]);
+    let inputs = step.split_once("%labels: i32[N], %lr: f32[1], %conv1.weight: f32[16,3,3,3]");
+    assert!(inputs.is_some() && step.contains("graph @cifar_resnet20_step(%input: f32[N,3,32,32]"), "{step}");
+    // Three convolutions to each but the first, which has no gradient of its image.
+    let count = |op: &str| step.matches(&format!(" = {op} ")).count();
+    assert_eq!([count("conv2d"), count("conv2d_grad_weight"), count("conv2d_grad_input")], [19 + 16, 19, 2]);
+    assert_eq!(count("sgd_step"), 59);
+    // It is a model like any other, and all passes know it.
+    let again = dir.write("step.rir", &step);
+    ok(&["opt", &again, "--verify-each", "--batch", "4"]);
+    let (table, _) = ok(&["inspect", &rir, "--grad"]);
+    assert!(table.contains("conv2d_grad_weight"), "{table}");
+    // 40.8 million of the network, twice as many backwards, less those of the first image.
+    let (json, _) = ok(&["inspect", &rir, "--grad", "--json"]);
+    let document: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let (forward, _) = ok(&["inspect", &rir, "--json"]);
+    let forward: serde_json::Value = serde_json::from_str(&forward).unwrap();
+    let macs = |d: &serde_json::Value| d["result"]["totals"]["macs"].as_u64().unwrap();
+    let first = 16 * 32 * 32 * 27;
+    // The weight gradient of a dense layer takes as many as the layer.
+    assert_eq!(macs(&document), 3 * macs(&forward) - first);
+    // Nothing is trained of what a pass has changed.
+    let folded = dir.path("folded.rir");
+    ok(&["opt", &rir, "-o", &folded]);
+    let o = rescc(&["opt", &folded, "--grad"]);
+    assert!(o.code == Some(3) && o.stderr.contains("E0407") && o.stderr.contains("no pass"), "{}", o.stderr);
 }
 
 fn unknown() {

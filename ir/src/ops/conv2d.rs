@@ -77,7 +77,7 @@ impl Conv2d {
 
     /// Refuses groups that do not divide both numbers of channels. Operand 1 is at fault.
     pub fn check_groups(&self, ic: u64, oc: u64) -> Result<(), Problem> {
-        if self.groups == 0 || ic % self.groups != 0 || oc % self.groups != 0 {
+        if self.groups == 0 || !ic.is_multiple_of(self.groups) || !oc.is_multiple_of(self.groups) {
             let groups = self.groups.cast_signed();
             let message = format!("groups={groups} does not divide {ic} input and {oc} output channels");
             return Err(Problem::new("E0202", message).operand(1));

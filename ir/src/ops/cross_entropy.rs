@@ -28,7 +28,7 @@ pub const CROSS_ENTROPY: OpDef = OpDef {
         Ok(vec![TensorType::new(ctx.operands[0].dtype, [Dim::Size(1)])])
     },
     cost: memory_cost,
-    body: body,
+    body,
     grad: Gradient::Rule(|cx| {
         let operands = [cx.operands[0], cx.operands[1], cx.grad()];
         let dx = cx.emit("dx", "cross_entropy_grad", &operands, &[cx.copied(LABEL_SMOOTHING.name)])?;

@@ -22,7 +22,7 @@ pub const CROSS_ENTROPY_GRAD: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body: body,
+    body,
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 

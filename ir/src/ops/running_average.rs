@@ -25,11 +25,10 @@ pub const RUNNING_AVERAGE: OpDef = OpDef {
         };
         common::plain(ctx, 0)?;
         common::vector(ctx, 1, channels)?;
-        if let Some(x) = ctx.operands.get(2) {
-            if channels::count(ctx, 2)? != channels.at(1) {
-                let message = format!("expected [N,{channels},…], found {x}");
-                return Err(Problem::new("E0207", message).operand(2));
-            }
+        if let Some(x) = ctx.operands.get(2)
+            && channels::count(ctx, 2)? != channels.at(1)
+        {
+            return Err(Problem::new("E0207", format!("expected [N,{channels},…], found {x}")).operand(2));
         }
         let m = ctx.attrs.float(MOMENTUM.name);
         if !(0.0..=1.0).contains(&m) {

@@ -36,7 +36,7 @@ pub const SGD_STEP: OpDef = OpDef {
         Ok(vec![w.clone(), w])
     },
     cost: memory_cost,
-    body: body,
+    body,
     grad: Gradient::None("a step is the end of what is differentiated"),
 };
 

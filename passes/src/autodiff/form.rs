@@ -12,7 +12,7 @@ use ir::graph::{Def, GraphBuilder};
 use ir::op::Attr;
 use ir::ops::channels;
 use ir::types::Dim;
-use ir::{DType, Diagnostic, Diagnostics, Graph, TensorType};
+use ir::{DType, Diagnostic, Diagnostics, Graph, Layout, TensorType};
 use std::collections::{HashMap, HashSet};
 
 /// Tensors of the state with the parameter that is each.
@@ -50,6 +50,10 @@ pub fn state(g: &Graph, options: &TrainOptions) -> Result<State, Diagnostics> {
         if !tensor.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | '+')) {
             let message = format!("the tensor name '{tensor}' cannot be the name of an input");
             return Err(untrainable(message).help("rename it: letters, digits, '_', '.', '-' and '+'").into());
+        }
+        if ty.layout != Layout::Plain {
+            let d = untrainable(format!("the tensor '{tensor}' is packed as {}", ty.layout));
+            return Err(d.help("start from a graph that no pass has changed").into());
         }
         let list = if is_statistic { &mut out.statistics } else { &mut out.parameters };
         list.push((tensor.clone(), v));

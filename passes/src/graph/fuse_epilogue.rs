@@ -39,7 +39,7 @@ impl Pass for FuseEpilogue {
     }
 
     fn doc(&self) -> &'static str {
-        "turns scale_shift, add, relu and clamp after a layer into steps of its epilogue"
+        "turns bias, scale_shift, add, relu and clamp after a layer into steps of its epilogue"
     }
 
     fn refusals(&self) -> &'static [Refusal] {
@@ -72,6 +72,7 @@ fn fuse(view: &GraphRef, n: Node) -> Verdict<Keep> {
             };
             append(view, n, 0, &[Step::Clamp(bound("lo")?, bound("hi")?)], &[])
         }),
+        "bias" => is_layer(g, d.operands[0]).then(|| append(view, n, 0, &[Step::Bias(0)], &[d.operands[1]])),
         "scale_shift" => is_layer(g, d.operands[0])
             .then(|| append(view, n, 0, &[Step::ScaleShift(0, 1)], &[d.operands[1], d.operands[2]])),
         "add" => {
