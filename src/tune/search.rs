@@ -53,7 +53,7 @@ struct Site {
     what: String,
     /// Values that they compute.
     nodes: Vec<String>,
-    /// A 3×3 filter at stride 1, for Winograd's method.
+    /// A 3×3 filter, for Winograd's method.
     is_square: bool,
     best: Schedule,
     best_us: f64,
@@ -183,7 +183,7 @@ fn sites(g: &Graph, batch: u64) -> Vec<Site> {
         match sites.iter_mut().find(|s| s.what == what) {
             Some(s) => s.nodes.push(node),
             None => {
-                let is_square = g.ty(g.operand(n, 1)).dims(1)[2..] == [3, 3] && !what.contains("stride");
+                let is_square = g.ty(g.operand(n, 1)).dims(1)[2..] == [3, 3];
                 let (best, best_us) = (Schedule::default(), f64::INFINITY);
                 sites.push(Site { what, nodes: vec![node], is_square, best, best_us });
             }

@@ -208,7 +208,8 @@ fn moves() -> Vec<Case> {
     ]
 }
 
-/// Tiles of one size and of two, in one strip and in several; two register tiles and one, three channel blocks.
+/// Tiles of one size and of two, in one strip and in several, at both strides, of odd and even images; two register
+/// tiles and one, three channel blocks.
 fn winograd() -> Vec<Case> {
     let grids = [
         ("8,4", "rows=[4,4] columns=[4] strip=1", "2,36,1"),
@@ -216,11 +217,15 @@ fn winograd() -> Vec<Case> {
         ("7,5", "rows=[4,3] columns=[4,1] strip=2", "1,36,4"),
         ("5,14", "rows=[2,2,1] columns=[4,4,4,2] strip=3", "1,24,12"),
         ("1,3", "rows=[1] columns=[3] strip=1", "1,15,1"),
+        ("8,2", "stride=2x2 rows=[2,2] columns=[1] strip=1", "2,15,1"),
+        ("7,2", "stride=2x2 rows=[4] columns=[1] strip=1", "1,27,1"),
+        ("9,2", "stride=2x2 rows=[3,2] columns=[1] strip=2", "1,21,2"),
     ];
     let mut all = vec![
         case("winograd_weight", "16,8,3,3", "tile=4x4 panel=16", ""),
         case("winograd_weight", "48,3,3,3", "tile=2x4 panel=24", ""),
         case("winograd_weight", "5,7,3,3", "tile=1x3 panel=1", ""),
+        case("winograd_weight", "16,5,3,3", "stride=2x2 tile=4x2 panel=8", ""),
     ];
     for (image, grid, tiles) in grids {
         let tiles: Vec<&str> = tiles.split(',').collect();

@@ -1,5 +1,7 @@
 //! Winograd convolution in three steps, from its transform matrices written out: Lavin and Gray, CVPR 2016, section
-//! 4.3, with the points 0, ¾, ∞, −¾, 1½, −1½ in this order and Bᵀ rescaled so that all tiles share G.
+//! 4.3, with the points 0, ¾, ∞, −¾, 1½, −1½ in this order and Bᵀ rescaled so that all tiles share G. At stride 2 the
+//! outer taps are a filter of two taps on every second input, at the points 0, ∞, 1, −1, 2, between which stand the
+//! products of the middle tap: 0, ∞, first output, 1, second output, −1, third output, 2, fourth output.
 
 use super::{Call, Tensor, Truth};
 
@@ -12,6 +14,46 @@ const G: [[f64; 3]; 6] = [
     [32.0 / 243.0, 16.0 / 81.0, 8.0 / 27.0],
     [32.0 / 243.0, -16.0 / 81.0, 8.0 / 27.0],
 ];
+
+/// G at stride 2.
+const G2: [[f64; 3]; 9] = [
+    [1.0 / 2.0, 0.0, 0.0],
+    [0.0, 0.0, 1.0],
+    MIDDLE,
+    [-1.0 / 2.0, 0.0, -1.0 / 2.0],
+    MIDDLE,
+    [-1.0 / 6.0, 0.0, 1.0 / 6.0],
+    MIDDLE,
+    [1.0 / 6.0, 0.0, 1.0 / 3.0],
+    MIDDLE,
+];
+const MIDDLE: [f64; 3] = [0.0, 1.0, 0.0];
+
+fn g(stride: usize, point: usize, tap: usize) -> f64 {
+    if stride == 1 { G[point][tap] } else { G2[point][tap] }
+}
+
+/// Inputs and points of a tile of m outputs.
+fn points_of(stride: usize, m: usize) -> usize {
+    (m - 1) * stride + 3
+}
+
+/// Bᵀ at stride 2 for tiles of 1 to 4 outputs: rows of the points 0, ∞, 1, −1, 2, columns of every second input.
+fn b2(m: usize) -> &'static [&'static [f64]] {
+    match m {
+        1 => &[&[2.0, 0.0], &[0.0, 1.0]],
+        2 => &[&[2.0, -2.0, 0.0], &[0.0, -1.0, 1.0], &[0.0, -2.0, 0.0]],
+        3 => &[&[2.0, 0.0, -2.0, 0.0], &[0.0, -1.0, 0.0, 1.0], &[0.0, -1.0, -1.0, 0.0], &[0.0, 3.0, -3.0, 0.0]],
+        4 => &[
+            &[2.0, -1.0, -2.0, 1.0, 0.0],
+            &[0.0, 2.0, -1.0, -2.0, 1.0],
+            &[0.0, -2.0, -1.0, 1.0, 0.0],
+            &[0.0, 2.0, -3.0, 1.0, 0.0],
+            &[0.0, -1.0, 0.0, 1.0, 0.0],
+        ],
+        _ => panic!("no tile of {m}"),
+    }
+}
 
 /// Bᵀ for tiles of 1 to 4 outputs, 64 times.
 fn b64(m: usize) -> &'static [&'static [f64]] {
@@ -42,13 +84,32 @@ fn b64(m: usize) -> &'static [&'static [f64]] {
     }
 }
 
-fn b(m: usize, point: usize, input: usize) -> f64 {
-    b64(m)[point][input] / 64.0
+/// What a point at stride 2 is: the number of an outer one, or the output whose middle tap it is.
+fn outer_or_middle(point: usize) -> Result<usize, usize> {
+    match point {
+        0 | 1 => Ok(point),
+        p if p % 2 == 0 => Err(p / 2 - 1),
+        p => Ok(p.div_ceil(2)),
+    }
+}
+
+fn b(stride: usize, m: usize, point: usize, input: usize) -> f64 {
+    match (stride, outer_or_middle(point)) {
+        (1, _) => b64(m)[point][input] / 64.0,
+        (_, Ok(outer)) if input % 2 == 0 => b2(m)[outer][input / 2],
+        (_, Err(output)) if input == 2 * output + 1 => 1.0,
+        _ => 0.0,
+    }
 }
 
 /// Aᵀ: row j has the j-th powers of the points.
-fn a(m: usize, j: usize, point: usize) -> f64 {
-    match [0.0, 0.75, f64::INFINITY, -0.75, 1.5, -1.5][point] {
+fn a(stride: usize, m: usize, j: usize, point: usize) -> f64 {
+    let value = match (stride, outer_or_middle(point)) {
+        (1, _) => [0.0, 0.75, f64::INFINITY, -0.75, 1.5, -1.5][point],
+        (_, Ok(outer)) => [0.0, f64::INFINITY, 1.0, -1.0, 2.0][outer],
+        (_, Err(output)) => return f64::from(u8::from(j == output)),
+    };
+    match value {
         f64::INFINITY => f64::from(u8::from(j + 1 == m)),
         p => p.powi(j as i32),
     }
@@ -81,18 +142,23 @@ fn strips(call: &Call) -> Vec<Vec<Tile>> {
     out
 }
 
+fn stride(call: &Call) -> usize {
+    call.counts::<2>("stride")[0]
+}
+
 fn points(call: &Call) -> [usize; 2] {
-    ["rows", "columns"].map(|name| call.numbers[name][0] as usize + 2)
+    ["rows", "columns"].map(|name| points_of(stride(call), call.numbers[name][0] as usize))
 }
 
 /// u[p,(i,j),c,l] = G w[p·panel + l, c] Gᵀ
 pub fn weight(call: &Call) -> Truth {
     let w = call.x();
-    let ([panel], [height, width]) = (call.counts("panel"), call.counts("tile").map(|m: usize| m + 2));
+    let stride = stride(call);
+    let ([panel], [height, width]) = (call.counts("panel"), call.counts("tile").map(|m: usize| points_of(stride, m)));
     let mut scale = Vec::new();
     let y = Tensor::build(&[w.dims[0] / panel, height * width, w.dims[1], panel], |at| {
         let (i, j) = (at[1] / width, at[1] % width);
-        let term = |r: usize, q: usize| G[i][r] * G[j][q] * w.at(&[at[0] * panel + at[3], at[2], r, q]);
+        let term = |r: usize, q: usize| g(stride, i, r) * g(stride, j, q) * w.at(&[at[0] * panel + at[3], at[2], r, q]);
         let terms: Vec<f64> = (0..9).map(|k| term(k / 3, k % 3)).collect();
         scale.push(terms.iter().map(|t| t.abs()).sum());
         terms.iter().sum()
@@ -104,19 +170,20 @@ pub fn weight(call: &Call) -> Truth {
 pub fn input(call: &Call) -> Truth {
     let x = call.x();
     let ([block], [height, width], strips) = (call.counts("block"), points(call), strips(call));
-    let (h, w) = (x.dims[2], x.dims[3]);
+    let (h, w, stride) = (x.dims[2], x.dims[3], stride(call));
     let dims = [x.dims[0], strips.len(), height * width, x.dims[1] / block, strips[0].len(), block];
     let mut scale = Vec::new();
     let y = Tensor::build(&dims, |at| {
         let (tile, i, j) = (&strips[at[1]][at[4]], at[2] / width, at[2] % width);
         let (mut sum, mut magnitude) = (0.0, 0.0);
-        if i < tile.height + 2 && j < tile.width + 2 {
-            for r in 0..tile.height + 2 {
-                for q in 0..tile.width + 2 {
-                    let (row, column) = (tile.row + r, tile.column + q);
+        let [rows, columns] = [tile.height, tile.width].map(|m| points_of(stride, m));
+        if i < rows && j < columns {
+            for r in 0..rows {
+                for q in 0..columns {
+                    let (row, column) = (tile.row * stride + r, tile.column * stride + q);
                     if (1..=h).contains(&row) && (1..=w).contains(&column) {
                         let pixel = x.at(&[at[0], at[3] * block + at[5], row - 1, column - 1]);
-                        let term = b(tile.height, i, r) * b(tile.width, j, q) * pixel;
+                        let term = b(stride, tile.height, i, r) * b(stride, tile.width, j, q) * pixel;
                         sum += term;
                         magnitude += term.abs();
                     }
@@ -133,7 +200,7 @@ pub fn input(call: &Call) -> Truth {
 /// y = Aᵀ[Σ u·v]A, then the epilogue
 pub fn output(call: &Call) -> Truth {
     let (v, u) = (call.x(), &call.inputs[1]);
-    let (strips, [_, width]) = (strips(call), points(call));
+    let (strips, [_, width], stride) = (strips(call), points(call), stride(call));
     let (panel, channels, block) = (u.dims[3], u.dims[2], v.dims[5]);
     let size = |name: &str| call.numbers[name].iter().sum::<f64>() as usize;
     let mut scale = Vec::new();
@@ -144,9 +211,10 @@ pub fn output(call: &Call) -> Truth {
         let (s, t) = place.expect("a tile covers every output");
         let tile = &strips[s][t];
         let (mut sum, mut magnitude) = (0.0, 0.0);
-        for i in 0..tile.height + 2 {
-            for j in 0..tile.width + 2 {
-                let factor = a(tile.height, at[2] - tile.row, i) * a(tile.width, at[3] - tile.column, j);
+        for i in 0..points_of(stride, tile.height) {
+            for j in 0..points_of(stride, tile.width) {
+                let factor =
+                    a(stride, tile.height, at[2] - tile.row, i) * a(stride, tile.width, at[3] - tile.column, j);
                 for c in 0..channels {
                     let product = v.at(&[at[0], s, i * width + j, c / block, t, c % block])
                         * u.at(&[at[1] / panel, i * width + j, c, at[1] % panel]);

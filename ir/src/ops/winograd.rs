@@ -1,18 +1,25 @@
-//! Winograd convolution F(m×m, 3×3): tiles, transform matrices, and sums that share their halves.
+//! Winograd convolution F(m×m, 3×3) at stride 1 and 2: tiles, transform matrices, and sums that share their halves.
 //!
-//! A tile of m outputs along one axis is computed from m+2 inputs with m+2 instead of 3m products:
-//! y = Aᵀ[(G w) ⊙ (Bᵀ x)]. Row i of G evaluates the filter at the i-th point, row i of Bᵀ holds the coefficients of
-//! the Lagrange polynomial of that point, column i of Aᵀ its powers.
+//! A tile of m outputs along one axis is y = Aᵀ[(G w) ⊙ (Bᵀ x)] with fewer products than the 3m of the definition. Row
+//! i of G evaluates the filter at the i-th point, row i of Bᵀ holds the coefficients of the Lagrange polynomial of
+//! that point, column i of Aᵀ its powers.
 //!
-//! The points are 0, ¾, ∞, −¾, 1½, −1½ in this order, and a tile of m outputs uses the first m+2 of them. So tiles of
-//! different size share one set of transformed weights, and any length is cut exactly: 14 = 4 + 4 + 4 + 2. What the
-//! scaling of G demands goes into Bᵀ, whose entries are exact in f32 for every m. Half the error of the usual
-//! 0, 1, −1, 2, −2, ∞: powers of 2 as a point differ more in size.
+//! - Stride 1: m+2 products of m+2 inputs, at the points 0, ¾, ∞, −¾, 1½, −1½. Half the error of the usual
+//!   0, 1, −1, 2, −2, ∞: powers of 2 as a point differ more in size.
+//! - Stride 2: 2m+1 products of 2m+1 inputs. The outer taps meet every second input only: they are a filter of two
+//!   taps at stride 1, F(m,2), with m+1 products at the points 0, ∞, 1, −1, 2. The middle tap meets the others: one
+//!   product an output, which is a point too, if one counts as a point what a row of Bᵀ picks.
+//!
+//! A tile of m outputs uses the first points of its list. So tiles of different size share one set of transformed
+//! weights, and any length is cut exactly: 14 = 4 + 4 + 4 + 2. What the scaling of G demands goes into Bᵀ, whose
+//! entries are exact in f32 for every m.
 //!
 //! Sources: Winograd, "Arithmetic Complexity of Computations", 1980; Lavin and Gray, "Fast Algorithms for
 //! Convolutional Neural Networks", CVPR 2016; Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd
-//! Convolution for Deep Neural Networks", ACM TOMS 46(4), 2020, for the choice of points.
+//! Convolution for Deep Neural Networks", ACM TOMS 46(4), 2020, for the choice of points; Huang et al., "DWM: A
+//! Decomposable Winograd Method for Convolution Acceleration", AAAI 2020, for strides.
 
+use super::pool;
 use crate::entity::Reg;
 use crate::kernel::{Affine, KernelBuilder};
 use crate::op::{AttrDef, AttrKind, Attrs, Problem};
@@ -21,62 +28,142 @@ use crate::types::Dim;
 /// Largest tile.
 pub const MAX_TILE: i64 = 4;
 
-/// A point a and the scale 1/d of its row of G: d = Π (a − b) over the other finite points. `None` is infinity.
-const POINTS: [(Option<f64>, f64); 6] = [
-    (Some(0.0), 81.0 / 64.0),
-    (Some(0.75), -243.0 / 128.0),
-    (None, 1.0),
-    (Some(-0.75), -243.0 / 128.0),
-    (Some(1.5), 243.0 / 32.0),
-    (Some(-1.5), 243.0 / 32.0),
+#[derive(Clone, Copy)]
+enum Point {
+    /// A number a, and the scale 1/d of its row of G: d = Π (a − b) over the other finite points.
+    Finite(f64, f64),
+    Infinity,
+    /// The middle tap of an output, at stride 2.
+    Middle(i64),
+}
+
+use Point::{Finite, Infinity, Middle};
+
+const STRIDE_1: [Point; 6] = [
+    Finite(0.0, 81.0 / 64.0),
+    Finite(0.75, -243.0 / 128.0),
+    Infinity,
+    Finite(-0.75, -243.0 / 128.0),
+    Finite(1.5, 243.0 / 32.0),
+    Finite(-1.5, 243.0 / 32.0),
+];
+
+const STRIDE_2: [Point; 9] = [
+    Finite(0.0, 2.0),
+    Infinity,
+    Middle(0),
+    Finite(1.0, -2.0),
+    Middle(1),
+    Finite(-1.0, -6.0),
+    Middle(2),
+    Finite(2.0, 6.0),
+    Middle(3),
 ];
 
 /// A transform: rows of coefficients.
 pub type Matrix = Vec<Vec<f64>>;
 
-/// Points that a tile of `m` outputs uses.
-pub fn points(m: i64) -> i64 {
-    m + 2
+/// Distance of the windows of neighbouring outputs along both axes: decides on points and matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stride {
+    One,
+    Two,
 }
 
-/// Row `i` of G: what filter taps 0, 1, 2 count for at point `i`.
-pub fn filter_row(i: usize) -> [f64; 3] {
-    match POINTS[i] {
-        (Some(a), d) => [1.0 / d, a / d, a * a / d],
-        (None, d) => [0.0, 0.0, 1.0 / d],
-    }
-}
+/// Attribute that holds a [`Stride`].
+pub const STRIDE: AttrDef = pool::STRIDE;
 
-/// Bᵀ for a tile of `m` outputs: points × inputs.
-pub fn input_matrix(m: i64) -> Matrix {
-    let used = &POINTS[..points(m) as usize];
-    let finite: Vec<f64> = used.iter().filter_map(|p| p.0).collect();
-    let row = |&(point, d): &(Option<f64>, f64)| {
-        let others = finite.iter().filter(|&&a| Some(a) != point);
-        let (mut coefficients, mut divisor) = (vec![1.0], 1.0);
-        for &a in others {
-            // times (x − a)
-            let mut next = vec![0.0; coefficients.len() + 1];
-            for (i, c) in coefficients.iter().enumerate() {
-                next[i + 1] += c;
-                next[i] -= a * c;
-            }
-            coefficients = next;
-            divisor *= point.map_or(1.0, |p| p - a);
+impl Stride {
+    /// `None` if there is no such method for these strides of height and width.
+    pub fn of(stride: [u64; 2]) -> Option<Stride> {
+        match stride {
+            [1, 1] => Some(Stride::One),
+            [2, 2] => Some(Stride::Two),
+            _ => None,
         }
-        coefficients.resize(used.len(), 0.0);
-        coefficients.into_iter().map(|c| if c == 0.0 { 0.0 } else { c * d / divisor }).collect()
-    };
-    used.iter().map(row).collect()
-}
+    }
 
-/// Aᵀ for a tile of `m` outputs: outputs × points.
-pub fn output_matrix(m: i64) -> Matrix {
-    let entry = |j: i64, point: Option<f64>| match point {
-        Some(a) => a.powi(i32::try_from(j).expect("invariant: tiles are small")),
-        None => f64::from(u8::from(j == m - 1)),
-    };
-    (0..m).map(|j| POINTS[..points(m) as usize].iter().map(|p| entry(j, p.0)).collect()).collect()
+    /// The stride of a node.
+    ///
+    /// Errors: E0209 if it is neither 1x1 nor 2x2.
+    pub fn of_attrs(attrs: &Attrs) -> Result<Stride, Problem> {
+        let [h, w] = attrs.pair("stride");
+        Stride::of([h, w]).ok_or_else(|| Problem::new("E0209", format!("stride={h}x{w} is neither 1x1 nor 2x2")))
+    }
+
+    pub fn step(self) -> i64 {
+        match self {
+            Stride::One => 1,
+            Stride::Two => 2,
+        }
+    }
+
+    /// Points that a tile of `m` outputs uses: as many as it has inputs.
+    pub fn points(self, m: i64) -> i64 {
+        (m - 1) * self.step() + 3
+    }
+
+    fn used(self, m: i64) -> &'static [Point] {
+        let all: &[Point] = match self {
+            Stride::One => &STRIDE_1,
+            Stride::Two => &STRIDE_2,
+        };
+        &all[..self.points(m) as usize]
+    }
+
+    /// Row `i` of G: what filter taps 0, 1, 2 count for at point `i`.
+    pub fn filter_row(self, i: usize) -> [f64; 3] {
+        match (self, self.used(MAX_TILE)[i]) {
+            (Stride::One, Finite(a, d)) => [1.0 / d, a / d, a * a / d],
+            (Stride::Two, Finite(a, d)) => [1.0 / d, 0.0, a / d],
+            (_, Infinity) => [0.0, 0.0, 1.0],
+            (_, Middle(_)) => [0.0, 1.0, 0.0],
+        }
+    }
+
+    /// Bᵀ for a tile of `m` outputs: points × inputs.
+    pub fn input_matrix(self, m: i64) -> Matrix {
+        let used = self.used(m);
+        let finite: Vec<f64> = used.iter().filter_map(|p| if let Finite(a, _) = p { Some(*a) } else { None }).collect();
+        let row = |point: &Point| {
+            let mut row = vec![0.0; used.len()];
+            let (own, d) = match *point {
+                Finite(a, d) => (Some(a), d),
+                Infinity => (None, 1.0),
+                Middle(j) => {
+                    row[(2 * j + 1) as usize] = 1.0;
+                    return row;
+                }
+            };
+            let (mut coefficients, mut divisor) = (vec![1.0], 1.0);
+            for &a in finite.iter().filter(|&&a| Some(a) != own) {
+                // times (x − a)
+                let mut next = vec![0.0; coefficients.len() + 1];
+                for (i, c) in coefficients.iter().enumerate() {
+                    next[i + 1] += c;
+                    next[i] -= a * c;
+                }
+                coefficients = next;
+                divisor *= own.map_or(1.0, |p| p - a);
+            }
+            // The inputs that outer taps meet are as far apart as windows are.
+            for (input, c) in row.iter_mut().step_by(self.step() as usize).zip(coefficients) {
+                *input = if c == 0.0 { 0.0 } else { c * d / divisor };
+            }
+            row
+        };
+        used.iter().map(row).collect()
+    }
+
+    /// Aᵀ for a tile of `m` outputs: outputs × points.
+    pub fn output_matrix(self, m: i64) -> Matrix {
+        let entry = |j: i64, point: &Point| match *point {
+            Finite(a, _) => a.powi(i32::try_from(j).expect("invariant: tiles are small")),
+            Infinity => f64::from(u8::from(j == m - 1)),
+            Middle(of) => f64::from(u8::from(j == of)),
+        };
+        (0..m).map(|j| self.used(m).iter().map(|p| entry(j, p)).collect()).collect()
+    }
 }
 
 /// |M|, element by element.
@@ -87,6 +174,7 @@ pub fn magnitudes(m: Matrix) -> Matrix {
 /// How an image is cut into tiles, and the tiles into strips of whole tile rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid {
+    pub stride: Stride,
     /// Heights of the tile rows and widths of the tile columns: equal but for smaller ones at the end.
     pub rows: Vec<i64>,
     pub columns: Vec<i64>,
@@ -116,12 +204,14 @@ pub struct Tiles {
 impl Grid {
     /// A grid from the attributes of a node.
     ///
-    /// Errors: E0209 if lengths are not 1..=4, grow, are of more than two sizes, or if strips do not divide the rows.
+    /// Errors: E0209 if the stride is not 1x1 or 2x2, if lengths are not 1..=4, grow, are of more than two sizes, or if
+    /// strips do not divide the rows.
     pub fn of(attrs: &Attrs) -> Result<Grid, Problem> {
         let sizes = |name: &str| -> Vec<i64> {
             attrs.dims(name).iter().map(|d| if let Dim::Size(n) = d { n.cast_signed() } else { 0 }).collect()
         };
-        let grid = Grid { rows: sizes("rows"), columns: sizes("columns"), strip: attrs.int("strip") };
+        let stride = Stride::of_attrs(attrs)?;
+        let grid = Grid { stride, rows: sizes("rows"), columns: sizes("columns"), strip: attrs.int("strip") };
         for (name, tiles) in [("rows", &grid.rows), ("columns", &grid.columns)] {
             let fit = !tiles.is_empty() && tiles.iter().all(|m| (1..=MAX_TILE).contains(m));
             let mut sizes = tiles.clone();
@@ -155,13 +245,15 @@ impl Grid {
 
     /// Points along the height and the width.
     pub fn points(&self) -> [i64; 2] {
-        [points(self.rows[0]), points(self.columns[0])]
+        [self.rows[0], self.columns[0]].map(|m| self.stride.points(m))
     }
 
+    /// Output rows.
     pub fn height(&self) -> i64 {
         self.rows.iter().sum()
     }
 
+    /// Output columns.
     pub fn width(&self) -> i64 {
         self.columns.iter().sum()
     }
@@ -217,8 +309,8 @@ impl Grid {
     pub fn classes(&self) -> Vec<([i64; 2], [i64; 2], [i64; 2])> {
         let ([large_rows, small_rows], [large, small]) = (Grid::counts(&self.rows), Grid::counts(&self.columns));
         let [height, width] = self.points();
-        let (few_rows, few_columns) =
-            (points(self.rows[self.rows.len() - 1]), points(*self.columns.last().unwrap_or(&0)));
+        let [few_rows, few_columns] =
+            [&self.rows, &self.columns].map(|tiles| self.stride.points(tiles.last().copied().unwrap_or(1)));
         let total = self.tiles();
         let wide = [large_rows * small, total - small_rows * small];
         let tall = [0, total - small_rows * (large + small)];
@@ -318,26 +410,31 @@ pub fn columns_times(k: &mut KernelBuilder, matrix: &[Vec<f64>], xs: &[Reg]) -> 
 mod tests {
     use super::*;
 
-    /// The defining identity: y_j = Σ_k x_{j+k}·w_k.
+    /// The defining identity: y_j = Σ_k x_{j·stride + k}·w_k.
     #[test]
     fn matrices_compute_correlations_of_every_size() {
-        for m in 1..=MAX_TILE {
-            let (at, bt) = (output_matrix(m), input_matrix(m));
+        for (stride, m) in [Stride::One, Stride::Two].into_iter().flat_map(|s| (1..=MAX_TILE).map(move |m| (s, m))) {
+            let (at, bt, points) = (stride.output_matrix(m), stride.input_matrix(m), stride.points(m) as usize);
             assert!(bt.iter().flatten().all(|&c| f64::from(c as f32) == c), "{bt:?}");
-            for (j, k, t) in (0..m as usize).flat_map(|j| (0..3).flat_map(move |k| (0..6).map(move |t| (j, k, t)))) {
-                if t >= points(m) as usize {
-                    continue;
-                }
-                let sum: f64 = (0..points(m) as usize).map(|i| at[j][i] * filter_row(i)[k] * bt[i][t]).sum();
-                assert!((sum - f64::from(u8::from(t == j + k))).abs() < 1e-12, "m {m} j {j} k {k} t {t}: {sum}");
+            for (j, k, t) in (0..m as usize).flat_map(|j| (0..3).flat_map(move |k| (0..points).map(move |t| (j, k, t))))
+            {
+                let sum: f64 = (0..points).map(|i| at[j][i] * stride.filter_row(i)[k] * bt[i][t]).sum();
+                let expected = f64::from(u8::from(t == j * stride.step() as usize + k));
+                assert!((sum - expected).abs() < 1e-12, "{stride:?} m {m} j {j} k {k} t {t}: {sum}");
             }
         }
     }
 
     #[test]
     fn the_tiles_of_a_point_are_neighbours() {
-        let grid = Grid { rows: vec![4, 4, 4, 2], columns: vec![4, 4, 1], strip: 4 };
+        for stride in [Stride::One, Stride::Two] {
+            tiles_of_a_point(&Grid { stride, rows: vec![4, 4, 4, 2], columns: vec![4, 4, 1], strip: 4 });
+        }
+    }
+
+    fn tiles_of_a_point(grid: &Grid) {
         let (rows, columns) = (Grid::runs(&grid.rows), Grid::runs(&grid.columns));
+        let points = |m| grid.stride.points(m);
         for (i, j, tiles) in grid.classes() {
             let mut users = Vec::new();
             for (r, c) in rows.iter().flat_map(|r| columns.iter().map(move |c| (r, c))) {

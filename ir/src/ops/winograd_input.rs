@@ -1,11 +1,11 @@
-//! `winograd_input`: v[n, s, (i,j), c/b, t, c%b] = Σ Bᵀ[i,r]·x[n, c, row + r − 1, column + q − 1]·Bᵀ[j,q]: the tiles
+//! `winograd_input`: v[n, s, (i,j), c/b, t, c%b] = Σ Bᵀ[i,r]·x[n, c, s·row + r − 1, s·column + q − 1]·Bᵀ[j,q]: the tiles
 //! of an image, padded by one, at the points of a Winograd convolution.
 //!
 //! x: [N,C,H,W]; v: [N, strips, rows·columns, C/b, tiles of a strip, b]. Points that a smaller tile does not use are
 //! zero. [`Grid`] says which tile is which.
 
 use super::common::{self, attr, bad_attr};
-use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Tiles, input_matrix, magnitudes, points, rows_times};
+use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIDE, STRIP, Stride, Tiles, magnitudes, rows_times};
 use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::build::{max_of, min_of};
@@ -19,18 +19,31 @@ pub const WINOGRAD_INPUT: OpDef = OpDef {
     operands: &["x"],
     variadic: false,
     epilogue: false,
-    attrs: &[ROWS, COLUMNS, STRIP, attr("block", AttrKind::Int, None, "channels that are neighbours in memory")],
+    attrs: &[
+        STRIDE,
+        ROWS,
+        COLUMNS,
+        STRIP,
+        attr("block", AttrKind::Int, None, "channels that are neighbours in memory"),
+    ],
     shape,
     cost: |ctx| Cost { macs: 0, ..common::memory_cost(ctx) },
-    body: |ctx| build(ctx, 1, &input_matrix),
+    body: |ctx| build(ctx, 1, &Stride::input_matrix),
     grad: Gradient::None("made by passes, after gradients are taken"),
 };
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     let grid = Grid::of(ctx.attrs)?;
     let [c, h, w] = common::image(ctx, 0)?;
-    if [grid.height(), grid.width()].map(i64::cast_unsigned) != [h, w] {
-        return Err(bad_attr(format!("the tiles cover {}x{}, the image has {h}x{w}", grid.height(), grid.width())));
+    let outputs = [h, w].map(|n| n.div_ceil(grid.stride.step().cast_unsigned()));
+    if [grid.height(), grid.width()].map(i64::cast_unsigned) != outputs {
+        let [rows, columns] = outputs;
+        let message = format!(
+            "the tiles make {}x{} outputs, an image of {h}x{w} has {rows}x{columns}",
+            grid.height(),
+            grid.width()
+        );
+        return Err(bad_attr(message));
     }
     let block = u64::try_from(ctx.attrs.int("block")).ok().filter(|&b| b > 0 && c % b == 0);
     let block = block.ok_or_else(|| bad_attr(format!("the block does not divide {c} channels")))?;
@@ -43,15 +56,15 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
 
 /// The kernel on vectors of `lanes` channels, which are neighbours in `x`: 1, or the block of both layouts.
 pub fn kernel(ctx: &BodyCtx, lanes: u32) -> crate::Kernel {
-    build(ctx, lanes, &input_matrix)
+    build(ctx, lanes, &Stride::input_matrix)
 }
 
 /// The body on sums of magnitudes: with |x| as operand it bounds what the transform can amplify.
 pub fn body_of_magnitudes(ctx: &BodyCtx) -> crate::Kernel {
-    build(ctx, 1, &|m| magnitudes(input_matrix(m)))
+    build(ctx, 1, &|stride, m| magnitudes(stride.input_matrix(m)))
 }
 
-fn build(ctx: &BodyCtx, lanes: u32, matrix: &dyn Fn(i64) -> Matrix) -> crate::Kernel {
+fn build(ctx: &BodyCtx, lanes: u32, matrix: &dyn Fn(Stride, i64) -> Matrix) -> crate::Kernel {
     let grid =
         Grid::of(ctx.attrs).unwrap_or_else(|p| unreachable!("invariant: the shape rule has checked {}", p.message));
     let &[images, strips, _, blocks, _, block] = &ctx.results[0].dims[..] else {
@@ -108,7 +121,7 @@ struct At<'a> {
 
 struct Transform<'a> {
     ctx: &'a BodyCtx<'a>,
-    matrix: &'a dyn Fn(i64) -> Matrix,
+    matrix: &'a dyn Fn(Stride, i64) -> Matrix,
     grid: &'a Grid,
     x: Buf,
     out: Buf,
@@ -121,12 +134,15 @@ impl Transform<'_> {
     fn tile(&self, k: &mut KernelBuilder, at: &At, rows: (&Tiles, &Affine), columns: (&Tiles, &Affine)) {
         let dtype = self.ctx.results[0].dtype;
         let ((rows, row), (columns, column)) = (rows, columns);
-        let (height, width) = (points(rows.size), points(columns.size));
-        let (by_rows, by_columns) = ((self.matrix)(rows.size), (self.matrix)(columns.size));
+        let stride = self.grid.stride;
+        let [height, width] = [rows.size, columns.size].map(|m| stride.points(m));
+        let [by_rows, by_columns] = [rows.size, columns.size].map(|m| (self.matrix)(stride, m));
         let zero = k.constant(dtype, self.lanes, 0.0);
-        let (top, left) = (origin(rows, row), origin(columns, column));
-        let inside_rows = inside(rows, self.grid.height());
-        let inside_columns = inside(columns, self.grid.width());
+        let (top, left) = (self.origin(rows, row), self.origin(columns, column));
+        let [.., image_height, image_width] = self.ctx.operands[0].dims[..] else {
+            unreachable!("invariant: the shape rule has checked that this is an image");
+        };
+        let (inside_rows, inside_columns) = (self.inside(rows, image_height), self.inside(columns, image_width));
 
         for q in (0..width).filter(|q| inside_columns.contains(q)) {
             let xs: Vec<Option<Reg>> = (0..height)
@@ -181,15 +197,17 @@ impl Transform<'_> {
         let channel = at.channel_block * block + at.lane;
         k.load_vec(self.x, self.lanes, &x.at(&[at.image.clone(), channel, row.clone(), column.clone()]))
     }
-}
 
-/// First input row (or column) of a tile: one before its first output.
-fn origin(tiles: &Tiles, index: &Affine) -> Affine {
-    (index - tiles.first) * tiles.size + (tiles.start - 1)
-}
+    /// First input row (or column) of a tile: one before that of its first output.
+    fn origin(&self, tiles: &Tiles, index: &Affine) -> Affine {
+        let step = self.grid.stride.step();
+        (index - tiles.first) * (tiles.size * step) + (tiles.start * step - 1)
+    }
 
-/// Inputs of every tile of a run that lie inside `len` elements.
-fn inside(tiles: &Tiles, len: i64) -> std::ops::Range<i64> {
-    let last = tiles.start + (tiles.count - 1) * tiles.size - 1;
-    (1 - tiles.start).max(0)..points(tiles.size).min(len - last)
+    /// Inputs of every tile of a run that lie inside `len` elements.
+    fn inside(&self, tiles: &Tiles, len: i64) -> std::ops::Range<i64> {
+        let step = self.grid.stride.step();
+        let last = (tiles.start + (tiles.count - 1) * tiles.size) * step - 1;
+        (1 - tiles.start * step).max(0)..self.grid.stride.points(tiles.size).min(len - last)
+    }
 }

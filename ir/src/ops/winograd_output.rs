@@ -5,7 +5,7 @@
 //! y: [N,O,H,W]. The sum runs over c.
 
 use super::common::{self, bad_attr};
-use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Tiles, columns_times, magnitudes, output_matrix, points};
+use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIDE, STRIP, Stride, Tiles, columns_times, magnitudes};
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, KernelBuilder};
@@ -18,7 +18,7 @@ pub const WINOGRAD_OUTPUT: OpDef = OpDef {
     operands: &["v", "u"],
     variadic: false,
     epilogue: true,
-    attrs: &[ROWS, COLUMNS, STRIP],
+    attrs: &[STRIDE, ROWS, COLUMNS, STRIP],
     shape,
     cost,
     body,
@@ -61,15 +61,15 @@ fn cost(ctx: &OpCtx) -> Cost {
 }
 
 fn body(ctx: &BodyCtx) -> crate::Kernel {
-    build(ctx, &output_matrix)
+    build(ctx, &Stride::output_matrix)
 }
 
 /// The body on sums of magnitudes: with |u| and |v| as operands it bounds what the transform back can amplify.
 pub fn body_of_magnitudes(ctx: &BodyCtx) -> crate::Kernel {
-    build(ctx, &|m| magnitudes(output_matrix(m)))
+    build(ctx, &|stride, m| magnitudes(stride.output_matrix(m)))
 }
 
-fn build(ctx: &BodyCtx, matrix: &dyn Fn(i64) -> Matrix) -> crate::Kernel {
+fn build(ctx: &BodyCtx, matrix: &dyn Fn(Stride, i64) -> Matrix) -> crate::Kernel {
     let grid =
         Grid::of(ctx.attrs).unwrap_or_else(|p| unreachable!("invariant: the shape rule has checked {}", p.message));
     let (&[images, strips, _, blocks, tiles, block], &[panels, _, _, panel]) =
@@ -106,7 +106,7 @@ fn build(ctx: &BodyCtx, matrix: &dyn Fn(i64) -> Matrix) -> crate::Kernel {
     for_tiles(&mut k, &grid, strip, &mut |k, tile| {
         let load =
             |k: &mut KernelBuilder, i: i64, j: i64| k.load(products, &[i.into(), j.into(), tile.position.clone()]);
-        let ys = inverse(k, matrix, [tile.rows.size, tile.columns.size], load);
+        let ys = inverse(k, [tile.rows.size, tile.columns.size].map(|m| matrix(grid.stride, m)), load);
         for (r, row) in (0..).zip(ys) {
             for (c, v) in (0..).zip(row) {
                 let at = [image.clone(), channel.clone(), &tile.row + r, &tile.column + c];
@@ -151,23 +151,23 @@ pub fn for_tiles(k: &mut KernelBuilder, grid: &Grid, strip: &Affine, body: &mut 
     }
 }
 
-/// Aᵀ M A of one tile of `size` outputs; `load` gives M[i][j].
+/// Aᵀ M A of one tile, with Aᵀ for rows and for columns; `load` gives M[i][j].
 pub fn inverse(
     k: &mut KernelBuilder,
-    matrix: &dyn Fn(i64) -> Matrix,
-    size: [i64; 2],
+    [for_rows, for_columns]: [Matrix; 2],
     mut load: impl FnMut(&mut KernelBuilder, i64, i64) -> Reg,
 ) -> Vec<Vec<Reg>> {
-    let by_columns: Vec<Vec<Reg>> = (0..points(size[1]))
+    let points = |matrix: &Matrix| 0..matrix[0].len() as i64;
+    let by_columns: Vec<Vec<Reg>> = points(&for_columns)
         .map(|j| {
-            let column: Vec<Reg> = (0..points(size[0])).map(|i| load(k, i, j)).collect();
-            columns_times(k, &matrix(size[0]), &column)
+            let column: Vec<Reg> = points(&for_rows).map(|i| load(k, i, j)).collect();
+            columns_times(k, &for_rows, &column)
         })
         .collect();
-    (0..size[0] as usize)
+    (0..for_rows.len())
         .map(|r| {
             let row: Vec<Reg> = by_columns.iter().map(|c| c[r]).collect();
-            columns_times(k, &matrix(size[1]), &row)
+            columns_times(k, &for_columns, &row)
         })
         .collect()
 }

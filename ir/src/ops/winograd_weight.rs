@@ -4,7 +4,7 @@
 //! w: [O,C,3,3]; u: [O/panel, rows·columns, C, panel], in the order in which `winograd_output` reads it.
 
 use super::common::{self, attr, bad_attr, memory_cost};
-use super::winograd::{MAX_TILE, filter_row, points};
+use super::winograd::{MAX_TILE, STRIDE, Stride};
 use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
 use crate::op::{AttrKind, BodyCtx, OpCtx, OpDef, Problem};
@@ -17,6 +17,7 @@ pub const WINOGRAD_WEIGHT: OpDef = OpDef {
     variadic: false,
     epilogue: false,
     attrs: &[
+        STRIDE,
         attr("tile", AttrKind::Pair, None, "outputs of the largest tile: height, width"),
         attr("panel", AttrKind::Int, None, "output channels that are neighbours in memory"),
     ],
@@ -38,7 +39,8 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     }
     let panel = u64::try_from(panel).ok().filter(|&p| p > 0 && o % p == 0);
     let panel = panel.ok_or_else(|| bad_attr(format!("the panel does not divide {o} output channels")))?;
-    let [i, j] = tile.map(|m| points(m.cast_signed()).cast_unsigned());
+    let stride = Stride::of_attrs(ctx.attrs)?;
+    let [i, j] = tile.map(|m| stride.points(m.cast_signed()).cast_unsigned());
     Ok(vec![TensorType::new(w.dtype, [o / panel, i * j, c, panel].map(Dim::from))])
 }
 
@@ -46,7 +48,9 @@ fn body(ctx: &BodyCtx) -> crate::Kernel {
     let &[panels, _, channels, panel] = &ctx.results[0].dims[..] else {
         unreachable!("invariant: the shape rule gives four dimensions");
     };
-    let [height, width] = ctx.attrs.pair("tile").map(|m| points(m.cast_signed()) as usize);
+    let stride = Stride::of_attrs(ctx.attrs)
+        .unwrap_or_else(|p| unreachable!("invariant: the shape rule has checked {}", p.message));
+    let [height, width] = ctx.attrs.pair("tile").map(|m| stride.points(m.cast_signed()) as usize);
     let dtype = ctx.results[0].dtype;
     let mut k = KernelBuilder::new("winograd_weight");
     let (ins, out) = common::params(&mut k, ctx);
@@ -64,7 +68,7 @@ fn body(ctx: &BodyCtx) -> crate::Kernel {
                 let mut sum = k.constant(DType::F64, 1, 0.0);
                 for (r, row) in taps.iter().enumerate() {
                     for (q, &tap) in row.iter().enumerate() {
-                        let g = filter_row(i)[r] * filter_row(j)[q];
+                        let g = stride.filter_row(i)[r] * stride.filter_row(j)[q];
                         if g != 0.0 {
                             let g = k.constant(DType::F64, 1, g);
                             sum = k.fma(tap, g, sum);

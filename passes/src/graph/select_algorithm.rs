@@ -14,7 +14,7 @@ use ir::entity::{Node, Value};
 use ir::graph::{GraphRef, Patch, Src};
 use ir::op::{Attr, Attrs};
 use ir::ops::conv2d::Conv2d;
-use ir::ops::winograd::{Grid, MAX_TILE};
+use ir::ops::winograd::{Grid, MAX_TILE, Stride};
 use ir::schedule::Schedule;
 use ir::target::Target;
 use ir::types::Dim;
@@ -37,9 +37,9 @@ pub enum Winograd {
 keep! {
     /// Winograd's method is for 3x3 filters
     FilterNot3x3,
-    /// Winograd's method is for stride 1, dilation 1 and one group
+    /// Winograd's method is for strides 1 and 2, dilation 1 and one group
     StridedOrGrouped,
-    /// Winograd's method is for images padded by 1
+    /// Winograd's method is for images padded by 1 that are covered exactly
     PadNotOne,
     /// the images are not blocked by channels, or the weights not packed from a plain filter
     NotBlocked,
@@ -77,16 +77,20 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
     (is_op(g, n, "conv2d") && g.ty(d.results[0]).dtype == DType::F32).then(|| {
         let (x, w, y) = (g.ty(d.operands[0]), d.operands[1], d.results[0]);
         let conv = Conv2d::of(&d.attrs);
-        let &[_, Dim::Size(channels), Dim::Size(height), Dim::Size(width)] = &x.shape[..] else {
+        let (
+            &[_, Dim::Size(channels), Dim::Size(rows), Dim::Size(columns)],
+            &[.., Dim::Size(height), Dim::Size(width)],
+        ) = (&x.shape[..], &g.ty(y).shape[..])
+        else {
             return Err(Keep::NotBlocked);
         };
         if g.ty(w).dims(1)[2..] != [3, 3] {
             return Err(Keep::FilterNot3x3);
         }
-        if conv.stride != [1, 1] || conv.dilation != [1, 1] || conv.groups != 1 {
-            return Err(Keep::StridedOrGrouped);
-        }
-        if conv.pad != [1; 4] {
+        let stride = Stride::of(conv.stride).filter(|_| conv.dilation == [1, 1] && conv.groups == 1);
+        let stride = stride.ok_or(Keep::StridedOrGrouped)?;
+        let step = stride.step().cast_unsigned();
+        if conv.pad[..2] != [1, 1] || [height, width] != [rows, columns].map(|n| n.div_ceil(step)) {
             return Err(Keep::PadNotOne);
         }
         let block = cx.target.block;
@@ -104,7 +108,7 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
         let tile =
             tiling::pick_tile(&cx.target, sizes[3] / i64::from(block), schedule.panel).ok_or(Keep::NotBlocked)?;
         let is_cached = g.params.iter().map(|&p| g.ty(p).len_bytes(1)).sum::<u64>() <= CACHED_BYTES;
-        let problem = Problem { sizes, images: cx.batch.cast_signed(), is_cached, target: &cx.target };
+        let problem = Problem { stride, sizes, images: cx.batch.cast_signed(), is_cached, target: &cx.target };
         let is_free = schedule.winograd == 0;
         let best = [MAX_TILE, 2]
             .into_iter()
@@ -124,15 +128,23 @@ fn patch(view: &GraphRef, n: Node, filter: Value, grid: &Grid, block: i64, panel
     let d = &g.nodes[n];
     let y = d.results[0];
     let tiles = |list: &[i64]| Attr::Dims(list.iter().map(|m| Dim::Size(m.cast_unsigned())).collect());
+    let stride = Attr::Pair([grid.stride.step().cast_unsigned(); 2]);
     let with_grid = |attrs: Attrs| {
-        attrs.set("rows", tiles(&grid.rows)).set("columns", tiles(&grid.columns)).set("strip", Attr::Int(grid.strip))
+        attrs
+            .set("stride", stride.clone())
+            .set("rows", tiles(&grid.rows))
+            .set("columns", tiles(&grid.columns))
+            .set("strip", Attr::Int(grid.strip))
     };
     let (input, output, weight) = (op("winograd_input"), op("winograd_output"), op("winograd_weight"));
     let mut p = Patch::new("select-algorithm");
     let attrs = with_grid(Attrs::defaults(input)).set("block", Attr::Int(block));
     let v = p.add(format!("{}.tiles", g.name(y)), input, attrs, vec![d.operands[0].into()], vec![], None);
     let largest = [grid.rows[0], grid.columns[0]].map(i64::cast_unsigned);
-    let attrs = Attrs::defaults(weight).set("tile", Attr::Pair(largest)).set("panel", Attr::Int(panel));
+    let attrs = Attrs::defaults(weight)
+        .set("tile", Attr::Pair(largest))
+        .set("panel", Attr::Int(panel))
+        .set("stride", stride.clone());
     let u = p.add(format!("{}.winograd", g.name(filter)), weight, attrs, vec![filter.into()], vec![], None);
     let operands = [v, u].into_iter().chain(d.operands[2..].iter().map(|&o| Src::Old(o))).collect();
     let attrs = with_grid(Attrs::defaults(output));
@@ -143,7 +155,8 @@ fn patch(view: &GraphRef, n: Node, filter: Value, grid: &Grid, block: i64, panel
 
 /// A convolution whose time is estimated.
 struct Problem<'a> {
-    /// Height, width, input and output channels.
+    stride: Stride,
+    /// Height and width of the output, input and output channels.
     sizes: [i64; 4],
     images: i64,
     /// All weights of the network stay in L3 from one inference to the next.
@@ -171,7 +184,7 @@ impl Problem<'_> {
         };
         let (rows, columns) = (tiles(height), tiles(width));
         let count = rows.len() as i64;
-        let mut grid = Grid { rows, columns, strip: count };
+        let mut grid = Grid { stride: self.stride, rows, columns, strip: count };
         let [i, j] = grid.points();
         let is_even = grid.classes().len() == 1;
         if is_even && i * j * ic * oc * 4 <= 2 * self.target.l2_bytes.cast_signed() {
@@ -191,8 +204,9 @@ impl Problem<'_> {
 
     fn direct_ns(&self) -> f64 {
         let [height, width, ic, oc] = self.sizes;
-        // Taps in the padding are skipped.
-        let taps = (3 * height - 2) * (3 * width - 2);
+        // Taps in the padding are skipped: at stride 2 an even image has them on one side.
+        let skipped = if self.stride == Stride::One { 2 } else { 1 };
+        let taps = (3 * height - skipped) * (3 * width - skipped);
         (self.images * taps * ic * oc) as f64 / self.macs_per_ns()
             + (9 * ic * oc * 4) as f64 * self.weight_ns_per_byte()
     }

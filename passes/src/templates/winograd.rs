@@ -15,7 +15,7 @@ use super::{Offer, Request, STREAM_NS_PER_BYTE, tiling, vector_cost_ns};
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
 use ir::kernel::{Affine, KernelBuilder, Role};
-use ir::ops::winograd::{Grid, output_matrix};
+use ir::ops::winograd::{Grid, Stride};
 use ir::ops::winograd_input;
 use ir::ops::winograd_output::{self, Tile};
 use ir::{DType, Kernel, Layout};
@@ -92,8 +92,9 @@ impl Output<'_> {
         let c = self.r.ctx;
         let (v, u) = (&c.operands[0].dims, &c.operands[1].dims);
         let (height, width) = (self.grid.height(), self.grid.width());
-        let mut k =
-            KernelBuilder::new(format!("winograd{}_{height}x{width}_{}_{}", self.grid.rows[0], u[2], u[0] * u[3]));
+        let stride = if self.grid.stride == Stride::Two { "s2" } else { "" };
+        let name = format!("winograd{}{stride}_{height}x{width}_{}_{}", self.grid.rows[0], u[2], u[0] * u[3]);
+        let mut k = KernelBuilder::new(name);
         let operands = (0..c.operands.len())
             .map(|i| k.param(&format!("x{i}"), c.operands[i].dtype, &c.operands[i].physical(), Role::In))
             .collect();
@@ -232,8 +233,8 @@ impl Output<'_> {
         };
         let bias = matches!(self.r.ctx.epilogue.first(), Some(Step::Bias(_)))
             .then(|| epilogue::start(k, self.r.ctx, &w.operands, &channel, lanes));
-        let sizes = [tile.rows.size, tile.columns.size];
-        for (r, row) in (0..).zip(winograd_output::inverse(k, &output_matrix, sizes, load)) {
+        let matrices = [tile.rows.size, tile.columns.size].map(|m| self.grid.stride.output_matrix(m));
+        for (r, row) in (0..).zip(winograd_output::inverse(k, matrices, load)) {
             for (c, v) in (0..).zip(row) {
                 let v = bias.map_or(v, |bias| k.add(v, bias));
                 let index = [w.image.clone(), channel_block.clone(), &tile.row + r, &tile.column + c, 0.into()];

@@ -174,6 +174,9 @@ fn every_body_is_proven() {
         ("winograd_weight", "f32[32,8,3,3]", "tile=4x2 panel=16", &[]),
         ("winograd_input", "f32[N,16,14,8]", "rows=[4,4,4,2] columns=[4,4] strip=4 block=8", &[]),
         ("winograd_input", "f32[N,16,8,8]", "rows=[4,4] columns=[4,4] strip=1 block=8", &[]),
+        ("winograd_weight", "f32[32,8,3,3]", "stride=2x2 tile=4x2 panel=16", &[]),
+        ("winograd_input", "f32[N,16,27,16]", "stride=2x2 rows=[4,4,4,2] columns=[4,4] strip=4 block=8", &[]),
+        ("winograd_output", "f32[N,2,81,2,2,8] f32[2,81,16,16]", "stride=2x2 rows=[4,4] columns=[4,4] strip=1", &[]),
         ("winograd_output", "f32[N,1,36,2,8,8] f32[2,36,16,16]", "rows=[4,4,4,2] columns=[4,4] strip=4", &[]),
         ("winograd_output", "f32[N,2,36,2,2,8] f32[2,36,16,16]", "rows=[4,4] columns=[4,4] strip=1", &[]),
     ];
