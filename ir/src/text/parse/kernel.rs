@@ -334,9 +334,7 @@ impl<'a> Parser<'a> {
             _ => match (un, bin, test) {
                 (Some(op), ..) => Expr::Un(op, self.reg(scope)?),
                 (_, Some(op), _) => Expr::Bin(op, self.reg(scope)?, comma(self)?),
-                (_, _, Some(test)) => {
-                    Expr::Select(test, [self.reg(scope)?, comma(self)?, comma(self)?, comma(self)?])
-                }
+                (_, _, Some(test)) => Expr::Select(test, [self.reg(scope)?, comma(self)?, comma(self)?, comma(self)?]),
                 _ => return Err(self.report("E0011", format!("there is no instruction '{word}'"), span)),
             },
         })
