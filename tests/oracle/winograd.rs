@@ -88,7 +88,7 @@ fn b64(m: usize) -> &'static [&'static [f64]] {
 fn outer_or_middle(point: usize) -> Result<usize, usize> {
     match point {
         0 | 1 => Ok(point),
-        p if p % 2 == 0 => Err(p / 2 - 1),
+        p if p.is_multiple_of(2) => Err(p / 2 - 1),
         p => Ok(p.div_ceil(2)),
     }
 }
