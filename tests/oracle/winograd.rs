@@ -96,7 +96,7 @@ fn outer_or_middle(point: usize) -> Result<usize, usize> {
 fn b(stride: usize, m: usize, point: usize, input: usize) -> f64 {
     match (stride, outer_or_middle(point)) {
         (1, _) => b64(m)[point][input] / 64.0,
-        (_, Ok(outer)) if input % 2 == 0 => b2(m)[outer][input / 2],
+        (_, Ok(outer)) if input.is_multiple_of(2) => b2(m)[outer][input / 2],
         (_, Err(output)) if input == 2 * output + 1 => 1.0,
         _ => 0.0,
     }
