@@ -1,7 +1,7 @@
 //! Winograd convolution in three steps, from its transform matrices written out: Lavin and Gray, CVPR 2016, section
 //! 4.3, with the points 0, ¾, ∞, −¾, 1½, −1½ in this order and Bᵀ rescaled so that all tiles share G. At stride 2 the
-//! outer taps are a filter of two taps on every second input, at the points 0, ∞, 1, −1, 2, between which stand the
-//! products of the middle tap: 0, ∞, first output, 1, second output, −1, third output, 2, fourth output.
+//! outer taps are a filter of two taps on every second input, at the points ½, ∞, −½, 1½, −1½, between which stand
+//! the products of the middle tap: ½, ∞, first output, −½, second output, 1½, third output, −1½, fourth output.
 
 use super::{Call, Tensor, Truth};
 
@@ -17,14 +17,14 @@ const G: [[f64; 3]; 6] = [
 
 /// G at stride 2.
 const G2: [[f64; 3]; 9] = [
-    [1.0 / 2.0, 0.0, 0.0],
+    [-1.0 / 2.0, 0.0, -1.0 / 4.0],
     [0.0, 0.0, 1.0],
     MIDDLE,
-    [-1.0 / 2.0, 0.0, -1.0 / 2.0],
+    [1.0 / 2.0, 0.0, -1.0 / 4.0],
     MIDDLE,
-    [-1.0 / 6.0, 0.0, 1.0 / 6.0],
+    [1.0 / 6.0, 0.0, 1.0 / 4.0],
     MIDDLE,
-    [1.0 / 6.0, 0.0, 1.0 / 3.0],
+    [-1.0 / 6.0, 0.0, 1.0 / 4.0],
     MIDDLE,
 ];
 const MIDDLE: [f64; 3] = [0.0, 1.0, 0.0];
@@ -38,18 +38,18 @@ fn points_of(stride: usize, m: usize) -> usize {
     (m - 1) * stride + 3
 }
 
-/// Bᵀ at stride 2 for tiles of 1 to 4 outputs: rows of the points 0, ∞, 1, −1, 2, columns of every second input.
+/// Bᵀ at stride 2 for tiles of 1 to 4 outputs: rows of the points ½, ∞, −½, 1½, −1½, columns of every second input.
 fn b2(m: usize) -> &'static [&'static [f64]] {
     match m {
-        1 => &[&[2.0, 0.0], &[0.0, 1.0]],
-        2 => &[&[2.0, -2.0, 0.0], &[0.0, -1.0, 1.0], &[0.0, -2.0, 0.0]],
-        3 => &[&[2.0, 0.0, -2.0, 0.0], &[0.0, -1.0, 0.0, 1.0], &[0.0, -1.0, -1.0, 0.0], &[0.0, 3.0, -3.0, 0.0]],
+        1 => &[&[-2.0, 0.0], &[-0.5, 1.0]],
+        2 => &[&[-1.0, -2.0, 0.0], &[-0.25, 0.0, 1.0], &[1.0, -2.0, 0.0]],
+        3 => &[&[-1.5, -2.0, 2.0, 0.0], &[0.375, -0.25, -1.5, 1.0], &[0.75, -2.0, 1.0, 0.0], &[-0.75, 0.0, 3.0, 0.0]],
         4 => &[
-            &[2.0, -1.0, -2.0, 1.0, 0.0],
-            &[0.0, 2.0, -1.0, -2.0, 1.0],
-            &[0.0, -2.0, -1.0, 1.0, 0.0],
-            &[0.0, 2.0, -3.0, 1.0, 0.0],
-            &[0.0, -1.0, 0.0, 1.0, 0.0],
+            &[-1.125, -2.25, 0.5, 1.0, 0.0],
+            &[0.5625, 0.0, -2.5, 0.0, 1.0],
+            &[1.125, -2.25, -0.5, 1.0, 0.0],
+            &[-0.375, -0.25, 1.5, 1.0, 0.0],
+            &[0.375, -0.25, -1.5, 1.0, 0.0],
         ],
         _ => panic!("no tile of {m}"),
     }
@@ -106,7 +106,7 @@ fn b(stride: usize, m: usize, point: usize, input: usize) -> f64 {
 fn a(stride: usize, m: usize, j: usize, point: usize) -> f64 {
     let value = match (stride, outer_or_middle(point)) {
         (1, _) => [0.0, 0.75, f64::INFINITY, -0.75, 1.5, -1.5][point],
-        (_, Ok(outer)) => [0.0, f64::INFINITY, 1.0, -1.0, 2.0][outer],
+        (_, Ok(outer)) => [0.5, f64::INFINITY, -0.5, 1.5, -1.5][outer],
         (_, Err(output)) => return f64::from(u8::from(j == output)),
     };
     match value {

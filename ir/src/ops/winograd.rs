@@ -7,8 +7,9 @@
 //! - Stride 1: m+2 products of m+2 inputs, at the points 0, ¾, ∞, −¾, 1½, −1½. Half the error of the usual
 //!   0, 1, −1, 2, −2, ∞: powers of 2 as a point differ more in size.
 //! - Stride 2: 2m+1 products of 2m+1 inputs. The outer taps meet every second input only: they are a filter of two
-//!   taps at stride 1, F(m,2), with m+1 products at the points 0, ∞, 1, −1, 2. The middle tap meets the others: one
-//!   product an output, which is a point too, if one counts as a point what a row of Bᵀ picks.
+//!   taps at stride 1, F(m,2), with m+1 products at the points ½, ∞, −½, 1½, −1½: half the error of 0, ∞, 1, −1, 2.
+//!   The middle tap meets the others: one product an output, which is a point too, if one counts as a point what a row
+//!   of Bᵀ picks.
 //!
 //! A tile of m outputs uses the first points of its list. So tiles of different size share one set of transformed
 //! weights, and any length is cut exactly: 14 = 4 + 4 + 4 + 2. What the scaling of G demands goes into Bᵀ, whose
@@ -49,14 +50,14 @@ const STRIDE_1: [Point; 6] = [
 ];
 
 const STRIDE_2: [Point; 9] = [
-    Finite(0.0, 2.0),
+    Finite(0.5, -2.0),
     Infinity,
     Middle(0),
-    Finite(1.0, -2.0),
+    Finite(-0.5, 2.0),
     Middle(1),
-    Finite(-1.0, -6.0),
+    Finite(1.5, 6.0),
     Middle(2),
-    Finite(2.0, 6.0),
+    Finite(-1.5, -6.0),
     Middle(3),
 ];
 
