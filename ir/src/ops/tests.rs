@@ -91,6 +91,24 @@ fn shapes() {
     gives("reorder", "f32[N,16,5,5]:nChw8c", "to=plain", "f32[N,16,5,5]");
     gives("reorder", "f32[10,64]", "to=Oi16o", "f32[10,64]:Oi16o");
     gives("cast", "u8[3,5]", "to=f64", "f64[3,5]");
+    gives("channel_mean", "f32[N,16,7,5]:nChw8c", "splits=4", "f32[4,16]");
+    gives("channel_sum", "f32[N,10]", "", "f32[1,10]");
+    gives("batch_norm_grad_params", "f32[N,8,5,5] f32[N,8,5,5] f32[8] f32[8]", "splits=2", "f32[2,8]");
+    gives(
+        "max_pool_grad",
+        "f32[N,64,56,56] f32[N,64,112,112]",
+        "kernel=3x3 stride=2x2 pad=1,1,1,1",
+        "f32[N,64,112,112]",
+    );
+    gives("avg_pool_grad", "f32[N,1,3,3]", "kernel=2x2 stride=2x2 ceil_mode=true input=5x5", "f32[N,1,5,5]");
+    gives("global_avg_pool_grad", "f32[N,16]", "input=7x5", "f32[N,16,7,5]");
+    gives("subsample_grad", "f32[N,16,4,3]", "step=2x3 input=7x8", "f32[N,16,7,8]");
+    gives("slice_channels", "f32[N,32,7,8]:nChw8c", "start=8 count=16", "f32[N,16,7,8]:nChw8c");
+    gives("crop2d", "f32[N,1,11,14]", "pad=1,2,3,4", "f32[N,1,7,8]");
+    gives("transpose", "f32[10,64]", "", "f32[64,10]");
+    gives("dense_grad_weight", "f32[N,512] f32[N,10]", "", "f32[10,512]");
+    gives("cross_entropy", "f32[N,10] i32[N]", "label_smoothing=0.1", "f32[1]");
+    gives("sgd_step", "f32[8,3,3,3] f32[8,3,3,3] f32[8,3,3,3] f32[1]", "", "f32[8,3,3,3]");
     gives("fold_bn_weight", "f32[8,3,3,3] f32[8] f32[8]", "", "f32[8,3,3,3]");
     gives("fold_bn_bias", "f32[8] f32[8] f32[8] f32[8] f32[8]", "eps=0.001", "f32[8]");
 }
@@ -131,6 +149,37 @@ fn refusals() {
     refuses("dense", "f32[N,512] f32[10,256]", "", "E0211", Some(1), "256 columns");
     refuses("dense", "f32[N,512,1,1] f32[10,512]", "", "E0201", Some(0), "rows");
     refuses("reorder", "f32[N,7,5,5]", "to=nChw8c", "E0212", Some(0), "nChw8c");
+    refuses("channel_mean", "f32[N,8,5,5]", "splits=0", "E0209", None, "splits");
+    refuses("channel_mean", "f32[7]", "", "E0201", Some(0), "[N,C,…]");
+    refuses("channel_variance", "f32[N,8,5,5] f32[7]", "", "E0207", Some(1), "f32[8]");
+    refuses("channel_dot", "f32[N,8,5,5] f32[N,8,5,4]", "", "E0208", Some(1), "f32[N,8,5,5]");
+    refuses("running_average", "f32[8] f32[8] f32[N,7,5,5]", "", "E0207", Some(2), "f32[N,7,5,5]");
+    refuses("running_average", "f32[8] f32[8]", "momentum=1.5", "E0209", None, "momentum");
+    refuses(
+        "batch_norm_grad_input",
+        "f32[N,8,5,5] f32[N,8,5,5] f32[8] f32[8] f32[8] f32[8] f32[7]",
+        "",
+        "E0207",
+        Some(6),
+        "f32[8]",
+    );
+    refuses("relu_grad", "f32[N,8,5,5] f32[N,8,5,4]", "", "E0208", Some(1), "f32[N,8,5,5]");
+    refuses("clamp_grad", "f32[5] f32[5]", "lo=1 hi=0", "E0209", None, "lo <= hi");
+    refuses("max_pool_grad", "f32[N,1,3,3] f32[N,1,5,5]", "kernel=2x2", "E0208", Some(0), "f32[N,1,4,4]");
+    refuses("max_pool_grad", "f32[N,1,3,3] f32[N,1,5,5]", "kernel=7x7", "E0204", Some(1), "7x7");
+    refuses("avg_pool_grad", "f32[N,1,3,3]", "kernel=2x2 input=5x5", "E0209", None, "does not give 3x3");
+    refuses("global_avg_pool_grad", "f32[N,16]", "input=0x5", "E0209", None, "0x5");
+    refuses("subsample_grad", "f32[N,1,3,3]", "step=2x2 input=8x5", "E0209", None, "does not give 3x3");
+    refuses("slice_channels", "f32[N,8,5,5]", "start=4 count=5", "E0209", None, "the 8 there are");
+    refuses("crop2d", "f32[N,8,5,5]", "pad=3,0,2,0", "E0209", None, "nothing");
+    refuses("transpose", "f32[N,5]", "", "E0201", Some(0), "matrix");
+    refuses("dense_grad_weight", "f32[N,5] f32[7,3]", "", "E0211", Some(1), "as many rows");
+    refuses("softmax_grad", "f32[8,5]:Oi8o f32[8,5]", "", "E0206", Some(0), "Oi8o");
+    refuses("cross_entropy", "f32[N,10] i32[5]", "", "E0208", Some(1), "i32[N]");
+    refuses("cross_entropy", "f32[N,10] i32[N]", "label_smoothing=2", "E0209", None, "label_smoothing");
+    refuses("cross_entropy_grad", "f32[N,10] i32[N] f32[2]", "", "E0207", Some(2), "f32[1]");
+    refuses("sgd_step", "f32[8] f32[7] f32[8] f32[1]", "", "E0208", Some(1), "f32[8]");
+    refuses("sgd_step", "f32[8] f32[8] f32[8] f32[1]", "momentum=-1", "E0209", None, "momentum");
     refuses("fold_bn_bias", "f32[8] f32[8] f32[8] f32[7]", "", "E0207", Some(3), "f32[8]");
 }
 
