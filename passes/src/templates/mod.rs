@@ -5,6 +5,7 @@
 //! here and in [`ir::target`], nowhere else.
 
 mod conv_direct;
+mod conv_grad_weight;
 mod dense;
 mod elementwise;
 mod epilogue;
@@ -57,6 +58,7 @@ struct Template {
 
 static TABLE: &[Template] = &[
     Template { ops: &["conv2d"], offers: conv_direct::offers, build: conv_direct::build },
+    Template { ops: &["conv2d_grad_weight"], offers: conv_grad_weight::offers, build: conv_grad_weight::build },
     Template { ops: &["dense"], offers: dense::offers, build: dense::build },
     Template { ops: &["max_pool", "avg_pool"], offers: pool::offers, build: pool::build },
     Template { ops: &["global_avg_pool"], offers: pool::global_offers, build: pool::build_global },
