@@ -1,7 +1,8 @@
 //! `select-algorithm`: 3×3 convolutions by Winograd's method where that is faster than directly.
 //!
 //! It runs after the layouts are chosen, which are the same for both. The node becomes two, a transform of the input
-//! and the products; the transform of the weights is a constant like any packing.
+//! and the products; the transform of the weights is a constant like any packing. Weights that are trained are
+//! transformed in every step, which the estimate counts.
 //!
 //! The estimate: multiply-adds at the speed of register tiles, plus the bytes of the transformed domain, plus the
 //! bytes of the weights, which are four times those of the filter for tiles of 4 and so decide for small images.
@@ -95,7 +96,7 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
         }
         let block = cx.target.block;
         let filter = g.def(w).filter(|&r| is_op(g, r, "reorder")).map(|r| g.operand(r, 0));
-        let filter = filter.filter(|&f| constant.contains(f) && g.ty(f).layout == Layout::Plain);
+        let filter = filter.filter(|&f| g.ty(f).layout == Layout::Plain);
         let blocked = |v: Value| g.ty(v).layout == Layout::Blocked(block);
         let (Some(filter), true) = (filter, blocked(d.operands[0]) && blocked(y)) else {
             return Err(Keep::NotBlocked);
@@ -108,7 +109,8 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
         let tile =
             tiling::pick_tile(&cx.target, sizes[3] / i64::from(block), schedule.panel).ok_or(Keep::NotBlocked)?;
         let is_cached = g.params.iter().map(|&p| g.ty(p).len_bytes(1)).sum::<u64>() <= CACHED_BYTES;
-        let problem = Problem { stride, sizes, images: cx.batch.cast_signed(), is_cached, target: &cx.target };
+        let (images, is_packed) = (cx.batch.cast_signed(), constant.contains(filter));
+        let problem = Problem { stride, sizes, images, is_cached, is_packed, target: &cx.target };
         let is_free = schedule.winograd == 0;
         let best = [MAX_TILE, 2]
             .into_iter()
@@ -161,6 +163,8 @@ struct Problem<'a> {
     images: i64,
     /// All weights of the network stay in L3 from one inference to the next.
     is_cached: bool,
+    /// The weights are constant, hence transformed when the network is compiled.
+    is_packed: bool,
     target: &'a Target,
 }
 
@@ -170,6 +174,8 @@ const WEIGHT_NS_PER_BYTE: f64 = 0.04;
 /// The same for weights that are still in L3, and how many may be: Winograd's are four times as many.
 const CACHED_NS_PER_BYTE: f64 = 0.01;
 const CACHED_BYTES: u64 = 4 << 20;
+/// Time of a transformed weight that is not constant: nine products in f64, many of them with 0.
+const WEIGHT_TRANSFORM_NS: f64 = 2.0;
 /// Strips shorter than this leave register tiles unfilled.
 const FEWEST_TILES: i64 = 12;
 
@@ -219,5 +225,6 @@ impl Problem<'_> {
         (products * ic * oc) as f64 / self.macs_per_ns()
             + transformed as f64 * TRANSFORM_NS_PER_BYTE
             + (i * j * ic * oc * 4) as f64 * self.weight_ns_per_byte()
+            + if self.is_packed { 0.0 } else { (i * j * ic * oc) as f64 * WEIGHT_TRANSFORM_NS }
     }
 }

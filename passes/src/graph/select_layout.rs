@@ -126,8 +126,11 @@ impl<'a> Selector<'a> {
             templates::offers(d.op, &ctx, self.target)
         });
         let body = offers.last().expect("invariant: the body is always offered");
+        let lead = d.operands.get(self.lead(n)).copied();
+        let is_filter = lead.is_some_and(|v| self.can_block(v)) && !self.reads_blocks(n, self.lead(n));
         for (i, o) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
-            let fits = (i == 0 || self.can_block(d.operands[0])) && (o == 0 || self.can_block(d.results[0]));
+            let fits = (i == 0 || lead.is_some_and(|v| self.can_block(v)) && !is_filter)
+                && (o == 0 || self.can_block(d.results[0]) && !is_filter);
             if !fits {
                 continue;
             }
@@ -139,27 +142,54 @@ impl<'a> Selector<'a> {
         menu
     }
 
-    /// Labels of the first operand and of the result, if the offer is one of plain and blocked images. Further
-    /// images are to lie as the result does.
+    /// The operand whose label a node chooses beside its result's: the first, or, where the result is no image, the
+    /// first that can be blocked.
+    fn lead(&self, n: Node) -> usize {
+        let d = &self.g.nodes[n];
+        if self.is_image(self.g.ty(d.results[0])) {
+            return 0;
+        }
+        (0..d.operands.len()).find(|&i| self.can_block(d.operands[i]) && self.reads_blocks(n, i)).unwrap_or(0)
+    }
+
+    /// Whether the op admits blocks for operand `i`: filters and matrices have layouts of their own.
+    fn reads_blocks(&self, n: Node, i: usize) -> bool {
+        let d = &self.g.nodes[n];
+        let mut types = self.plain_types(&d.operands);
+        types[i].layout = self.blocked;
+        let ctx = OpCtx { operands: &types, attrs: &d.attrs, epilogue: &d.epilogue, results: &[], batch: self.batch };
+        !matches!((d.op.shape)(&ctx), Err(p) if p.code == "E0206" && p.operand == Some(i))
+    }
+
+    /// Labels of the leading operand and of the result, if the offer is one of plain and blocked images. Further
+    /// images are to lie as the result does, or else as the leading operand.
     fn labels(&self, n: Node, offer: &Offer) -> Option<(usize, usize)> {
         let label = |l: Layout| [Layout::Plain, self.blocked].iter().position(|&k| k == l);
         let d = &self.g.nodes[n];
-        let others = (1..d.operands.len()).filter(|&i| self.follows_result(d.operands[i]));
-        let alike = others.into_iter().all(|i| offer.operands[i] == offer.result);
-        Some((label(offer.operands[0])?, label(offer.result)?)).filter(|_| alike)
+        let labels = (label(*offer.operands.get(self.lead(n))?)?, label(offer.result)?);
+        let alike = (0..d.operands.len())
+            .filter(|&i| i != self.lead(n) && self.follows(n, i))
+            .all(|i| offer.operands[i] == self.layout(self.follower(n, labels)));
+        Some(labels).filter(|_| alike)
     }
 
-    /// Whether an operand after the first is an image that is computed, not a weight.
-    fn follows_result(&self, v: Value) -> bool {
-        self.is_image(self.g.ty(v)) && !self.constant.contains(v)
+    /// Whether an operand is an image that is computed, not a weight, and may be blocked.
+    fn follows(&self, n: Node, i: usize) -> bool {
+        let v = self.g.nodes[n].operands[i];
+        self.can_block(v) && !self.constant.contains(v) && self.reads_blocks(n, i)
+    }
+
+    /// Of the labels (or whatever stands for them) of a node the one that further images have.
+    fn follower<T>(&self, n: Node, (input, output): (T, T)) -> T {
+        if self.is_image(self.g.ty(self.g.result(n))) { output } else { input }
     }
 
     /// The op's body with these labels, if its shape rule admits them. Weights stay plain.
     fn body_offer(&self, n: Node, plain: &[TensorType], (i, o): (usize, usize), cost_ns: f64) -> Option<Offer> {
         let d = &self.g.nodes[n];
-        let layouts = d.operands.iter().enumerate().map(|(at, &v)| match at {
-            0 => self.layout(i),
-            _ if self.follows_result(v) => self.layout(o),
+        let layouts = (0..d.operands.len()).map(|at| match at {
+            _ if at == self.lead(n) => self.layout(i),
+            _ if self.follows(n, at) => self.layout(self.follower(n, (i, o))),
             _ => Layout::Plain,
         });
         let operands: Vec<Layout> = layouts.collect();
@@ -206,7 +236,11 @@ impl<'a> Selector<'a> {
         let mut readers: SecondaryMap<Value, Vec<Label>> = SecondaryMap::new();
         for (n, _) in &menus {
             for (i, &v) in self.g.nodes[*n].operands.iter().enumerate().filter(|(_, v)| !self.constant.contains(**v)) {
-                let label = if i == 0 { reads[*n] } else { has[self.g.result(*n)] };
+                let label = match i {
+                    _ if i == self.lead(*n) => reads[*n],
+                    _ if self.follows(*n, i) => self.follower(*n, (reads[*n], has[self.g.result(*n)])),
+                    _ => Label::Plain,
+                };
                 readers[self.source(v)].push(label);
             }
         }

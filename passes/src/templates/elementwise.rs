@@ -1,19 +1,21 @@
 //! Element-wise maps, and the two halves of an option-A shortcut, as vector code.
 //!
-//! `relu`, `clamp` and `add` do not care about layout: they run over the tensor as one row. `scale_shift`,
-//! `subsample` and `pad_channels` work on channel blocks.
+//! `relu`, its gradient, `clamp` and `add` do not care about layout: they run over the tensor as one row. `scale`,
+//! `scale_shift`, batch norms, `subsample` and `pad_channels` work on channel blocks.
 
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
 use ir::kernel::build::min_of;
-use ir::kernel::{Affine, KernelBuilder, Role};
+use ir::kernel::{Affine, KernelBuilder, Role, Test, UnOp};
+use ir::ops::batch_norm::EPS;
+use ir::ops::channels;
 use ir::{DType, Kernel, Layout};
 
 /// Vectors that one task of a flat map handles: some tens of kilobytes.
 const VECTORS_PER_TASK: i64 = 1024;
 
 fn is_flat(r: &Request) -> bool {
-    matches!(r.op.name, "relu" | "clamp" | "add")
+    matches!(r.op.name, "relu" | "relu_grad" | "clamp" | "add")
 }
 
 pub fn offers(r: &Request) -> Vec<Offer> {
@@ -45,6 +47,10 @@ fn map(k: &mut KernelBuilder, r: &Request, v: &[Reg], lanes: u32) -> Reg {
         "relu" => {
             let zero = k.constant(DType::F32, lanes, 0.0);
             k.max(v[0], zero)
+        }
+        "relu_grad" => {
+            let zero = k.constant(DType::F32, lanes, 0.0);
+            k.select(Test::Gt, [v[1], zero], v[0], zero)
         }
         "clamp" => {
             let lo = k.constant(DType::F32, lanes, r.ctx.attrs.float("lo"));
@@ -99,9 +105,24 @@ fn by_block(r: &Request) -> Kernel {
         k.for_(0, h, |k, i| k.for_(0, w, |k, j| f(k, &i, &j)));
     };
     let at = |i: &Affine, j: &Affine| [image.clone(), block.clone(), i.clone(), j.clone(), 0.into()];
+    let channel = [&block * i64::from(lanes)];
     match r.op.name {
+        "batch_norm" | "batch_norm_grad_input" => {
+            let map = norm(&mut k, r, &ins, &channel);
+            each_pixel(&mut k, &mut |k, i, j| {
+                let v = map(k, &at(i, j));
+                k.store(out, &at(i, j), v);
+            });
+        }
+        "scale" => {
+            let a = k.load_vec(ins[1], lanes, &channel);
+            each_pixel(&mut k, &mut |k, i, j| {
+                let v = k.load_vec(ins[0], lanes, &at(i, j));
+                let v = k.mul(v, a);
+                k.store(out, &at(i, j), v);
+            });
+        }
         "scale_shift" => {
-            let channel = [&block * i64::from(lanes)];
             let (a, b) = (k.load_vec(ins[1], lanes, &channel), k.load_vec(ins[2], lanes, &channel));
             each_pixel(&mut k, &mut |k, i, j| {
                 let v = k.load_vec(ins[0], lanes, &at(i, j));
@@ -133,4 +154,45 @@ fn by_block(r: &Request) -> Kernel {
         }
     }
     k.finish()
+}
+
+/// Batch normalisation, or its gradient, of a channel block: what is the same for all pixels is computed here, the
+/// result gives a pixel.
+fn norm<'a>(
+    k: &mut KernelBuilder,
+    r: &'a Request,
+    ins: &'a [Buf],
+    channel: &[Affine],
+) -> Box<dyn Fn(&mut KernelBuilder, &[Affine]) -> Reg + 'a> {
+    let lanes = r.target.block;
+    let is_forward = r.op.name == "batch_norm";
+    // Where gamma, mean and variance are among the operands.
+    let [gamma, mean, var] = if is_forward { [1, 3, 4] } else { [2, 3, 4] };
+    let vector = |k: &mut KernelBuilder, i: usize| k.load_vec(ins[i], lanes, channel);
+    let [gamma, mean, var] = [gamma, mean, var].map(|i| vector(k, i));
+    let eps = k.constant(DType::F32, lanes, r.ctx.attrs.float(EPS.name));
+    let shifted = k.add(var, eps);
+    let deviation = k.un(UnOp::Sqrt, shifted);
+    let scale = k.div(gamma, deviation);
+    if is_forward {
+        let beta = vector(k, 2);
+        return Box::new(move |k, at| {
+            let x = k.load_vec(ins[0], lanes, at);
+            let centred = k.sub(x, mean);
+            k.fma(centred, scale, beta)
+        });
+    }
+    let (dgamma, dbeta) = (vector(k, 5), vector(k, 6));
+    let count = k.constant(DType::F32, lanes, channels::elements(&r.ctx.operands[0].dims) as f64);
+    let shift = k.div(dbeta, count);
+    let slope = k.mul(deviation, count);
+    let slope = k.div(dgamma, slope);
+    Box::new(move |k, at| {
+        let [g, x] = [0, 1].map(|i| k.load_vec(ins[i], lanes, at));
+        let centred = k.sub(x, mean);
+        let along = k.mul(centred, slope);
+        let rest = k.sub(g, shift);
+        let rest = k.sub(rest, along);
+        k.mul(scale, rest)
+    })
 }

@@ -4,6 +4,7 @@
 //! (the kernel for given layouts, or `None`). [`TABLE`] lists them; the first that answers wins. Speed lives
 //! here and in [`ir::target`], nowhere else.
 
+mod channels;
 mod conv_direct;
 mod conv_grad_weight;
 mod dense;
@@ -12,6 +13,7 @@ mod epilogue;
 mod pool;
 mod prefetch;
 pub(crate) mod tiling;
+mod update;
 mod winograd;
 
 use ir::op::{BodyCtx, OpCtx, OpDef};
@@ -63,10 +65,27 @@ static TABLE: &[Template] = &[
     Template { ops: &["max_pool", "avg_pool"], offers: pool::offers, build: pool::build },
     Template { ops: &["global_avg_pool"], offers: pool::global_offers, build: pool::build_global },
     Template {
-        ops: &["relu", "clamp", "add", "scale_shift", "subsample", "pad_channels"],
+        ops: &[
+            "relu",
+            "relu_grad",
+            "clamp",
+            "add",
+            "scale",
+            "scale_shift",
+            "batch_norm",
+            "batch_norm_grad_input",
+            "subsample",
+            "pad_channels",
+        ],
         offers: elementwise::offers,
         build: elementwise::build,
     },
+    Template {
+        ops: &["channel_mean", "channel_variance", "channel_sum", "channel_dot", "batch_norm_grad_params"],
+        offers: channels::offers,
+        build: channels::build,
+    },
+    Template { ops: &["sum_splits", "sgd_step"], offers: update::offers, build: update::build },
     Template { ops: &["winograd_input"], offers: winograd::input_offers, build: winograd::build_input },
     Template { ops: &["winograd_output"], offers: winograd::output_offers, build: winograd::build_output },
 ];

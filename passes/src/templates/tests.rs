@@ -134,3 +134,29 @@ fn convolutions_equal_their_body() {
         conv([1, 16, 4, 4], [16, 16, 5, 5], 1, [2; 4], &[Step::Relu]),
     ]);
 }
+
+#[test]
+fn gradients_of_filters_equal_their_body() {
+    let grad = |x: [u64; 4], w: [u64; 4], stride: u64, pad: [u64; 4], splits: i64| {
+        let forward = conv(x, w, stride, pad, &[]);
+        let p = |n: u64, k: u64, a: u64, b: u64| (n + a + b - k) / stride + 1;
+        let g = vec![x[0], w[0], p(x[2], w[2], pad[0], pad[2]), p(x[3], w[3], pad[1], pad[3])];
+        let more = [("kernel", Attr::Pair([w[2], w[3]])), ("splits", Attr::Int(splits))];
+        let attrs = forward.attrs.into_iter().chain(more).collect();
+        Case { op: "conv2d_grad_weight", operands: vec![x.to_vec(), g], attrs, epilogue: vec![] }
+    };
+    check_all(&[
+        grad([3, 16, 9, 13], [32, 16, 3, 3], 1, [1; 4], 2),
+        grad([2, 32, 8, 8], [16, 32, 3, 3], 1, [1; 4], 16),
+        grad([2, 16, 9, 21], [16, 16, 3, 3], 2, [1; 4], 2),
+        grad([1, 16, 14, 14], [16, 16, 3, 3], 2, [0, 0, 1, 1], 1),
+        grad([2, 48, 7, 7], [64, 48, 1, 1], 1, [0; 4], 1),
+        grad([2, 32, 9, 27], [32, 32, 1, 1], 2, [0; 4], 2),
+        grad([2, 3, 19, 27], [32, 3, 7, 7], 2, [3; 4], 2),
+        grad([2, 3, 8, 8], [16, 3, 3, 3], 1, [1; 4], 3),
+        grad([1, 16, 5, 6], [48, 16, 3, 5], 1, [0, 2, 1, 1], 1),
+        // a window as large as the image, and pads beyond the filter
+        grad([1, 16, 4, 4], [16, 16, 5, 5], 1, [2; 4], 1),
+        grad([1, 16, 3, 3], [16, 16, 2, 2], 1, [3, 2, 1, 3], 1),
+    ]);
+}
