@@ -352,7 +352,6 @@ impl<'a> Emitter<'a> {
     }
 
     /// Adds `count` neighbouring pixels from column `j` to the sums of the pairs in `live`.
-    #[expect(clippy::too_many_arguments, reason = "the coordinates of a pixel and what it is added to")]
     fn add_pixels(
         &self,
         k: &mut KernelBuilder,
