@@ -10,9 +10,13 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// Images that share the weights of a layer, whether or not they fit.
 const FEW: u64 = 4;
 
-/// Whether some node makes one thing of all images: the statistics of a batch, the gradient of a weight.
+/// Whether some node makes one thing of all images: the statistics of a batch, the gradient of a weight. A graph that
+/// fixes their number is no graph of single images either.
 fn mixes_images(graph: &Graph) -> bool {
     let is_batch = |v: &Value| graph.ty(*v).shape.first() == Some(&Dim::N);
+    if !graph.inputs.iter().any(is_batch) {
+        return true;
+    }
     let mixes = |n: &Node| {
         let d = &graph.nodes[*n];
         d.operands.iter().any(is_batch) && !d.results.iter().all(is_batch)
