@@ -82,7 +82,7 @@ fn with_recipe(model: &Model, dims: [u64; 3], f: impl FnOnce(&Recipe)) -> Result
 }
 
 /// An error of the host side as a diagnostic.
-fn diagnostic(e: Error) -> Diagnostic {
+pub fn diagnostic(e: Error) -> Diagnostic {
     let (code, class) = match e.kind {
         Kind::Limit => ("E0902", Class::Limit),
         Kind::Unsupported | Kind::Model => ("E0903", Class::Unsupported),

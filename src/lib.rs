@@ -12,6 +12,7 @@
 //! | [`machine`] | this machine's peaks, measured by kernels of our own |
 //! | [`page`] | a compiled model as one HTML page |
 //! | [`store`] | models on disk: a `.rir` and the tensors that it names |
+//! | [`train`] | training: data, recipes, the loop around a compiled step |
 //! | [`report`] | counts and tables over a graph |
 //! | [`render`] | diagnostics for people and for programs |
 //! | [`output`] | files that appear whole or not at all |
@@ -36,5 +37,6 @@ pub mod render;
 pub mod report;
 pub mod store;
 pub mod toolchain;
+pub mod train;
 pub mod tune;
 pub mod verify;

@@ -504,4 +504,13 @@ pub const CODES: &[(&str, &str)] = &[
     ("E0901", "A picture or array is damaged or in no format that is read."),
     ("E0902", "A picture or data set is beyond the limits."),
     ("E0903", "A picture is valid, but of a kind that is not read."),
+    (
+        "E0904",
+        "A file of a data set is damaged: it ends within a record, or a label is not one of its classes. The message says where.",
+    ),
+    ("E0905", "A data set has another number of classes than the network."),
+    (
+        "E0906",
+        "A data set does not fit the network's input, or has no pictures where they are expected: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg.",
+    ),
 ];

@@ -48,8 +48,13 @@ impl<'a> Cifar<'a> {
         usize::from(self.0[image][0])
     }
 
+    /// The bytes of an image: planes of red, green and blue.
+    pub fn pixels(&self, image: usize) -> &'a [u8] {
+        &self.0[image][1..]
+    }
+
     /// One byte of an image: channel in RGB order, pixel in row order.
     pub fn value(&self, image: usize, channel: usize, pixel: usize) -> u8 {
-        self.0[image][1 + channel * PLANE + pixel]
+        self.pixels(image)[channel * PLANE + pixel]
     }
 }

@@ -1,0 +1,17 @@
+//! Training: everything around the compiled step.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`settings`] | what decides the bits of a run, and the recipes that give it |
+//! | [`random`] | counter-based randomness |
+//! | [`schedule`] | the learning rate of every iteration |
+//! | [`data`] | labelled pictures, augmented, in batches |
+//!
+//! # Invariants
+//! - The state after iteration i depends on model, data and [`settings::Settings`] alone: neither on threads nor on
+//!   where a run was interrupted.
+
+pub mod data;
+pub mod random;
+pub mod schedule;
+pub mod settings;
