@@ -11,6 +11,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use tempfile::NamedTempFile;
 
 /// Temporary files that exist now; removed when a signal ends the process.
@@ -136,13 +137,33 @@ pub fn say(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Whether the first signal is only noted; see [`finish_on_signal`].
+static NOTES_FIRST: AtomicBool = AtomicBool::new(false);
+/// The signal that was noted, or 0.
+static NOTED: AtomicI32 = AtomicI32::new(0);
+
+/// From now on the first SIGINT or SIGTERM ends nothing: whoever works asks [`signal`], and finishes. A second one ends
+/// the process at once.
+pub fn finish_on_signal() {
+    NOTES_FIRST.store(true, Ordering::Relaxed);
+}
+
+/// The signal that asked this process to finish, if one did.
+pub fn signal() -> Option<i32> {
+    Some(NOTED.load(Ordering::Relaxed)).filter(|s| *s != 0)
+}
+
 /// Removes temporary files on SIGINT and SIGTERM, then exits with 130 or 143.
 pub fn remove_unfinished_on_signals() {
     use signal_hook::consts::{SIGINT, SIGTERM};
     // Without handlers the default action ends the process and a temporary file may stay: worse, not wrong.
     let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
     std::thread::spawn(move || {
-        if let Some(signal) = signals.forever().next() {
+        for signal in signals.forever() {
+            if NOTES_FIRST.swap(false, Ordering::Relaxed) {
+                NOTED.store(signal, Ordering::Relaxed);
+                continue;
+            }
             for path in unfinished().iter() {
                 let _ = fs::remove_file(path);
             }
@@ -159,7 +180,8 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn failure(path: &Path, written: u64, e: &io::Error) -> Failure {
+/// A [`Failure`] for an error met after `written` bytes of the file at `path`.
+pub fn failure(path: &Path, written: u64, e: &io::Error) -> Failure {
     if e.kind() == io::ErrorKind::BrokenPipe {
         std::process::exit(141);
     }

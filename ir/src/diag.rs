@@ -513,4 +513,24 @@ pub const CODES: &[(&str, &str)] = &[
         "E0906",
         "A data set does not fit the network's input, or has no pictures where they are expected: DIR/train/CLASS/*.jpg and DIR/val/CLASS/*.jpg, or DIR/CLASS/*.jpg.",
     ),
+    (
+        "E0907",
+        "A checkpoint is damaged, or the folder has none: a byte is not what it was when it was written. Older checkpoints lie beside it, and --resume takes any of them.",
+    ),
+    (
+        "E0908",
+        "A checkpoint belongs to another network or to other data: a run goes on only with the model and the --data that it was begun with.",
+    ),
+    (
+        "E0909",
+        "A run goes on under the settings that it was begun with, or its result would be that of neither. --resume needs none of them to be repeated.",
+    ),
+    (
+        "E0910",
+        "The loss of a training step is not a number, or infinite: the learning rate is too high for the network as it is now. The state before that step is kept.",
+    ),
+    (
+        "E0911",
+        "The settings of a training run make no sense together, e.g. a batch that is larger than the data set, or a mean that the data does not have.",
+    ),
 ];

@@ -17,6 +17,7 @@ mod progress;
 mod report;
 mod run;
 mod targets;
+mod train;
 mod tune;
 mod verify;
 
@@ -86,6 +87,7 @@ enum Verb {
     Bench(bench::Args),
     Hwbench(hwbench::Args),
     Report(report::Args),
+    Train(Box<train::Args>),
     Tune(tune::Args),
     Targets(targets::Args),
     Explain(explain::Args),
@@ -260,6 +262,7 @@ impl Verb {
             Verb::Bench(_) => "bench",
             Verb::Hwbench(_) => "hwbench",
             Verb::Report(_) => "report",
+            Verb::Train(_) => "train",
             Verb::Tune(_) => "tune",
             Verb::Targets(_) => "targets",
             Verb::Explain(_) => "explain",
@@ -288,6 +291,7 @@ impl Verb {
             Verb::Bench(a) => bench::run(a, env),
             Verb::Hwbench(a) => hwbench::run(a, env),
             Verb::Report(a) => report::run(a, env),
+            Verb::Train(a) => train::run(a, env),
             Verb::Tune(a) => tune::run(a, env),
             Verb::Targets(a) => targets::run(a, env),
             Verb::Explain(a) => explain::run(a, env),

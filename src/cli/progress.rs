@@ -43,6 +43,11 @@ impl Progress {
         }
     }
 
+    /// What stands at the end of the line.
+    pub fn say(&self, text: &str) {
+        self.bar.set_message(text.to_string());
+    }
+
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }

@@ -167,9 +167,22 @@ pub fn write(
     tensors: &[(String, Vec<u64>)],
     data: &mut dyn FnMut(usize, &mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
+    let (header, order) = header(tensors, &[])?;
+    out.write_all(&header)?;
+    order.into_iter().try_for_each(|t| data(t, out))
+}
+
+/// The first part of a file of f32 tensors, with `metadata` before them, and the order in which their data follows.
+pub fn header(tensors: &[(String, Vec<u64>)], metadata: &[(&str, &str)]) -> io::Result<(Vec<u8>, Vec<usize>)> {
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     order.sort_by(|&a, &b| tensors[a].0.cmp(&tensors[b].0));
     let mut header = String::from("{");
+    if !metadata.is_empty() {
+        let text = |t: &str| serde_json::Value::from(t).to_string();
+        let entries: Vec<String> = metadata.iter().map(|(k, v)| format!("{}:{}", text(k), text(v))).collect();
+        header += &format!(r#""__metadata__":{{{}}}"#, entries.join(","));
+        header += if order.is_empty() { "" } else { "," };
+    }
     let mut at = 0u64;
     for (i, &t) in order.iter().enumerate() {
         let (name, shape) = &tensors[t];
@@ -183,9 +196,9 @@ pub fn write(
     header.push('}');
     let padded = (8 + header.len()).next_multiple_of(ALIGN) - 8;
     header.extend(std::iter::repeat_n(' ', padded - header.len()));
-    out.write_all(&(header.len() as u64).to_le_bytes())?;
-    out.write_all(header.as_bytes())?;
-    order.into_iter().try_for_each(|t| data(t, out))
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(header.as_bytes());
+    Ok((bytes, order))
 }
 
 #[cfg(test)]

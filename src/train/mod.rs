@@ -6,12 +6,20 @@
 //! | [`random`] | counter-based randomness |
 //! | [`schedule`] | the learning rate of every iteration |
 //! | [`data`] | labelled pictures, augmented, in batches |
+//! | [`step`] | the compiled step and its state |
+//! | [`run`] | the loop |
+//! | [`checkpoint`] | a run as one file |
+//! | [`log`] | the run's CSV |
 //!
 //! # Invariants
 //! - The state after iteration i depends on model, data and [`settings::Settings`] alone: neither on threads nor on
 //!   where a run was interrupted.
 
+pub mod checkpoint;
 pub mod data;
+pub mod log;
 pub mod random;
+pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod step;

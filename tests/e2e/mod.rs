@@ -15,6 +15,7 @@ mod opt;
 mod ptx;
 mod report;
 mod standalone;
+mod train;
 mod tune;
 mod zoo;
 
@@ -36,6 +37,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(opt::tests());
     trials.extend(report::tests());
     trials.extend(standalone::tests());
+    trials.extend(train::tests());
     trials.extend(zoo::tests());
     #[cfg(feature = "llvm")]
     trials.extend(asm::tests().into_iter().chain(ptx::tests()));

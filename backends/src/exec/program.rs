@@ -64,9 +64,27 @@ impl<'a> Execution<'a> {
         self.inputs.get_mut(i).map(|b| &mut **b)
     }
 
+    /// What the next run reads as input `i`.
+    pub fn input(&self, i: usize) -> Option<&[u8]> {
+        self.inputs.get(i).map(|b| &**b)
+    }
+
     /// The graph's output `i`, after a run.
     pub fn output(&self, i: usize) -> Option<&[u8]> {
         self.outputs.get(i).map(|b| &**b)
+    }
+
+    /// Exchanges the memory of input `i` with that of output `o`: what a run computed is what the next one reads.
+    ///
+    /// Errors: E0704 if there are no such two of the same size.
+    pub fn swap(&mut self, i: usize, o: usize) -> Result<(), Diagnostics> {
+        match (self.inputs.get_mut(i), self.outputs.get_mut(o)) {
+            (Some(input), Some(output)) if input.len() == output.len() => {
+                std::mem::swap(input, output);
+                Ok(())
+            }
+            _ => Err(Diagnostic::error("E0704", format!("input {i} and output {o} are not of one size")).into()),
+        }
     }
 
     /// The arena, for tests that fill it with garbage first.

@@ -1,0 +1,287 @@
+//! `rescc train`: a network learns from labelled pictures, by a step that is compiled for this machine.
+
+use super::progress::Progress as Bar;
+use super::{Done, Env, Failure, compile};
+use crate::toolchain::{self, BackendName};
+use crate::train::checkpoint::{self, Checkpoint};
+use crate::train::data::feed::Source;
+use crate::train::data::{Augment, Pixels, Place, Set};
+use crate::train::run::{self, Job};
+use crate::train::schedule::{self, Schedule, Warmup};
+use crate::train::settings::{Colour, Crop, Length, Mean, Recipe, Settings};
+use crate::train::step::Codes;
+use crate::{import, output, report, store};
+use ir::{Diagnostic, Diagnostics};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Train a network on labelled pictures
+#[derive(clap::Args)]
+#[command(after_help = "Example:\n  rescc train r20.rir --data cifar10:DIR --recipe fast --out run")]
+pub struct Args {
+    /// Model (.rir) with the weights to begin with
+    model: PathBuf,
+    /// Pictures: cifar10:DIR (binary version) or folder:DIR (DIR/train/CLASS/*.jpg, DIR/val/CLASS/*.jpg)
+    #[arg(long, value_name = "KIND:DIR", value_parser = Place::parse)]
+    data: Place,
+    /// Folder for checkpoints, log.csv and the trained model.rir
+    #[arg(short, long, visible_alias = "output", value_name = "DIR")]
+    out: PathBuf,
+    /// he2015 (the paper's) or fast (one cycle)
+    #[arg(long, default_value = "he2015")]
+    recipe: String,
+    /// Length of the run in epochs [default: the recipe's]
+    #[arg(long, value_name = "N", conflicts_with = "iters", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    epochs: Option<u64>,
+    /// Length of the run in steps, like 64k
+    #[arg(long, value_name = "N", value_parser = schedule::iterations)]
+    iters: Option<u64>,
+    /// Pictures of a step
+    #[arg(short, long, visible_alias = "batch-size", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    batch: Option<u64>,
+    /// Peak of the learning rate
+    #[arg(long, value_name = "X", value_parser = positive)]
+    lr: Option<f64>,
+    /// How the rate falls: 32k,48k (a tenth at each), constant, cosine or one-cycle
+    #[arg(long, visible_alias = "sched", value_name = "S", value_parser = Schedule::parse)]
+    schedule: Option<Schedule>,
+    /// Another rate at first: lr:0.01,until-err:0.8 or lr:0.01,iters:400
+    #[arg(long, value_name = "W", value_parser = Warmup::parse)]
+    warmup: Option<Warmup>,
+    /// Weight decay
+    #[arg(long, visible_alias = "weight-decay", value_name = "X", value_parser = share)]
+    wd: Option<f64>,
+    #[arg(long, value_name = "X", value_parser = share)]
+    momentum: Option<f64>,
+    /// Nesterov's momentum
+    #[arg(long, value_name = "BOOL")]
+    nesterov: Option<bool>,
+    /// Label smoothing
+    #[arg(long, value_name = "X", value_parser = share)]
+    smoothing: Option<f64>,
+    /// No random crops, mirror images and colours
+    #[arg(long)]
+    no_aug: bool,
+    /// Leave these layers as they are
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    freeze: Vec<String>,
+    /// Seed of the order of pictures and of what is done to them [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Only so many of the first pictures, of the training and of the evaluation set
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Go on from a checkpoint, or from the newest one of a folder; settings come from there
+    #[arg(long, value_name = "CKPT")]
+    resume: Option<PathBuf>,
+    /// Steps between checkpoints [default: an epoch]
+    #[arg(long, value_name = "N", value_parser = schedule::iterations)]
+    recovery_interval: Option<u64>,
+    /// Checkpoints that are kept
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    checkpoint_hist: u16,
+    /// The log [default: log.csv in --out]
+    #[arg(long, value_name = "FILE.csv")]
+    log: Option<PathBuf>,
+    /// What follows a loss that is not finite
+    #[arg(long, value_enum, default_value = "stop")]
+    on_nan: OnNan,
+    /// Machine to compile for: x86-64-v2, -v3, -v4, or native for the best that this one runs
+    #[arg(long, value_name = "T", default_value = "native")]
+    target: String,
+    /// Code generator [default: llvm where built in]
+    #[arg(long, value_enum)]
+    backend: Option<BackendName>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OnNan {
+    /// End the run; the state before that step is kept
+    Stop,
+    /// Leave the batch out
+    Skip,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let v = text.parse::<f64>().ok().filter(|v| v.is_finite() && *v > 0.0);
+    v.ok_or_else(|| "a positive number".into())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let v = text.parse::<f64>().ok().filter(|v| (0.0..1.0).contains(v));
+    v.ok_or_else(|| "a number from 0 up to 1".into())
+}
+
+pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    let model = store::load(&args.model)?;
+    model.check_hash()?;
+    let dims = compile::input_dims(&model.graph)?;
+    let mut warnings = Diagnostics::default();
+    let resumed = args.resume.as_deref().map(|p| resume(p, &mut warnings)).transpose()?;
+    let classes = model.graph.outputs.first().and_then(|&y| model.graph.ty(y).dims(1).last().copied()).unwrap_or(0);
+    let mut set = args.data.training(dims, classes)?;
+    let mut test = args.data.evaluation(dims, classes)?;
+    let limit = args.limit.or(resumed.as_ref().and_then(|c| c.run.settings.limit));
+    if let Some(n) = limit {
+        set.truncate(n);
+        test.iter_mut().for_each(|t| t.truncate(n));
+    }
+    let settings = settings(args, &model, &set, resumed.as_ref().map(|c| &c.run.settings))?;
+    if let Some(c) = &resumed {
+        run::check(c, &model.graph, &set.fingerprint(), &settings)?;
+    }
+    let pixels = pixels(&settings, &model, &set, dims)?;
+    checkpoint::folder(&args.out)?;
+    let log = args.log.clone().unwrap_or_else(|| args.out.join("log.csv"));
+    output::probe(&log)?;
+
+    let backend = args.backend.unwrap_or_else(BackendName::best);
+    let begun = Instant::now();
+    let target = toolchain::target(&args.target)?;
+    let codes = Codes::new(&model.graph, &model.store, &settings, target, backend)?;
+    let mib = codes.step.arena_bytes() as f64 / f64::from(1 << 20);
+    env.say(format!(
+        "step compiled in {:.1} s: arena {mib:.0} MiB; {} pictures, {} steps of {}",
+        begun.elapsed().as_secs_f64(),
+        set.len(),
+        settings.iterations,
+        settings.batch
+    ));
+    let augment = Augment::new(&settings, pixels);
+    let source = Arc::new(Source { set, augment, settings });
+    let s = &source.settings;
+    let job = Job {
+        model: &model,
+        source: source.clone(),
+        test: test.as_ref(),
+        codes: &codes,
+        out: &args.out,
+        log: &log,
+        every: args.recovery_interval.unwrap_or_else(|| source.steps()),
+        keep: args.checkpoint_hist.into(),
+        skips: args.on_nan == OnNan::Skip,
+    };
+    output::finish_on_signal();
+    let done_before = resumed.as_ref().map_or(0, |c| c.run.progress.iteration);
+    let bar = Bar::count(env, "steps", (s.iterations - done_before) as usize);
+    let mut text = String::new();
+    let end = job.run(resumed.as_ref(), &mut |r| {
+        bar.advance(1);
+        if let Some((loss, error)) = r.line.window {
+            let rate = (r.steps * s.batch) as f64 / r.elapsed.as_secs_f64();
+            text = format!(", loss {loss:.4}, error {:.2} %, {rate:.0} img/s", 100.0 * error);
+            bar.say(text.trim_start_matches(", "));
+        }
+        if let Some(error) = r.line.test_error {
+            let (epoch, lr) = (r.line.epoch, r.line.lr);
+            env.say(format!("epoch {epoch:.2}: lr {lr:.5}{text}, test error {:.2} %", 100.0 * error));
+        }
+    })?;
+    bar.finish();
+    let seconds = end.elapsed.as_secs_f64();
+    let rate = if seconds > 0.0 { (end.steps * s.batch) as f64 / seconds } else { 0.0 };
+    let mut said = match (&end.model, end.signal) {
+        (Some(m), _) => format!("{}\n", m.display()),
+        (None, _) => format!(
+            "stopped after {} of {} steps: {}\n",
+            end.progress.iteration,
+            s.iterations,
+            end.checkpoint.display()
+        ),
+    };
+    if let Some(error) = end.test_error {
+        said += &format!("test error {:.2} %\n", 100.0 * error);
+    }
+    let result = json!({
+        "iterations": end.progress.iteration, "of": s.iterations, "model": end.model, "checkpoint": end.checkpoint,
+        "test_error": end.test_error, "images_per_second": rate, "seconds": seconds,
+        "waited_seconds": end.waited.as_secs_f64(), "arena_bytes": codes.step.arena_bytes(), "settings": s,
+    });
+    let exit = end.signal.filter(|_| end.model.is_none()).map_or(0, |n| (128 + n) as u8);
+    warnings.0.extend(model.warnings.0);
+    Ok(Done { diagnostics: warnings, sources: model.sources, exit, ..Done::new(said, result) })
+}
+
+/// A checkpoint file, or the newest whole one of a folder; newer ones that are damaged become warnings.
+fn resume(path: &Path, warnings: &mut Diagnostics) -> Result<Checkpoint, Failure> {
+    if !path.is_dir() {
+        return checkpoint::read(path);
+    }
+    let (found, problems) = checkpoint::newest(path)?;
+    for mut d in problems.0 {
+        d.severity = ir::Severity::Warning;
+        d.help = Some(format!("the run goes on from '{}'", found.path.display()));
+        warnings.push(d);
+    }
+    Ok(found)
+}
+
+/// The recipe's settings, or those of a checkpoint, with what the command line says.
+fn settings(args: &Args, model: &store::Model, set: &Set, begun: Option<&Settings>) -> Result<Settings, Failure> {
+    let kind = args.data.kind;
+    let recipe = Recipe::find(&args.recipe, kind).ok_or_else(|| {
+        let d = Diagnostic::error("E0911", format!("there is no recipe '{}'", args.recipe));
+        d.help("recipes are he2015 and fast")
+    })?;
+    let length = args.epochs.map(Length::Epochs).or(args.iters.map(Length::Iterations));
+    let layers = report::layers(&model.graph, 1);
+    let weighted = layers.iter().filter(|l| l.op.starts_with("conv2d") || l.op.starts_with("dense")).count() as u64;
+    let mut s = match begun {
+        Some(s) => s.clone(),
+        None => recipe.settings(set.len(), weighted, args.batch, length),
+    };
+    s.batch = args.batch.unwrap_or(s.batch);
+    s.iterations = length.map_or(s.iterations, |l| l.iterations(set.len(), s.batch));
+    s.lr = args.lr.unwrap_or(s.lr);
+    s.schedule = args.schedule.clone().unwrap_or(s.schedule);
+    s.warmup = args.warmup.or(s.warmup);
+    s.weight_decay = args.wd.unwrap_or(s.weight_decay);
+    s.momentum = args.momentum.unwrap_or(s.momentum);
+    s.nesterov = args.nesterov.unwrap_or(s.nesterov);
+    s.label_smoothing = args.smoothing.unwrap_or(s.label_smoothing);
+    s.seed = args.seed.unwrap_or(s.seed);
+    s.limit = args.limit.or(s.limit);
+    if args.no_aug {
+        (s.crop, s.flip, s.colour) = (Crop::None, false, Colour::None);
+    }
+    if !args.freeze.is_empty() {
+        s.frozen.clone_from(&args.freeze);
+    }
+    if s.batch > set.len() {
+        let text = format!("a batch of {} pictures is more than the {} that there are", s.batch, set.len());
+        return Err(Diagnostic::error("E0911", text).help("lower --batch").into());
+    }
+    Ok(s)
+}
+
+/// How bytes become the input.
+fn pixels(s: &Settings, model: &store::Model, set: &Set, dims: [u64; 3]) -> Result<Pixels, Failure> {
+    let images = set.len() as usize;
+    match (s.mean, set) {
+        (Mean::Pixel, Set::Cifar(c)) => Ok(Pixels::mean_picture(c, images)),
+        (Mean::Channel, Set::Cifar(c)) => Ok(Pixels::channels(c, images)),
+        _ => {
+            let own = model.graph.info.preprocess.clone();
+            let p = match own {
+                Some(p) => p,
+                None => {
+                    // The proportions of the usual evaluation: a crop of 224 from 256.
+                    let (side, spec) = (dims[1].max(dims[2]), "imagenet");
+                    let crop = format!("{spec} resize={} crop={}x{}", side * 256 / 224, dims[1], dims[2]);
+                    import::preprocess::parse(&crop, dims)?
+                }
+            };
+            let mean = p.mean_tensor.as_deref().and_then(|t| model.store.get(t));
+            let mean = mean.map(|t| {
+                ir::interp::elements::decode(t.dtype, &t.bytes).into_iter().map(|v| v as f32).collect::<Vec<_>>()
+            });
+            if dims[0] != 3 || mean.as_ref().is_some_and(|m| m.len() as u64 != dims.iter().product::<u64>()) {
+                let text = format!("pictures do not fit an input of {}x{}x{}", dims[0], dims[1], dims[2]);
+                return Err(Diagnostic::error("E0906", text).help("networks of pictures have three channels").into());
+            }
+            Ok(Pixels::of_model(&p, mean))
+        }
+    }
+}

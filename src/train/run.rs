@@ -1,0 +1,260 @@
+//! The loop: batches in, steps, checkpoints, a model out.
+
+use super::checkpoint::{self, Checkpoint, Progress, Run};
+use super::data::feed::Source;
+use super::data::{Feed, Pixels, Set};
+use super::log::{Line, Log};
+use super::random::Epoch;
+use super::schedule::{Until, WINDOW};
+use super::settings::{Colour, Crop, Settings};
+use super::step::{Codes, Step};
+use crate::output;
+use crate::render::Failure;
+use crate::store::{self, Model};
+use ir::diag::Class;
+use ir::graph::Def;
+use ir::store::{MemoryStore, TensorStore};
+use ir::{Diagnostic, Graph};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Name of the tensor with the mean picture in a trained model.
+const MEAN_PICTURE: &str = "preprocess.mean";
+
+/// A run before it begins.
+pub struct Job<'a> {
+    pub model: &'a Model,
+    pub source: Arc<Source>,
+    /// Pictures to evaluate on after each epoch.
+    pub test: Option<&'a Set>,
+    pub codes: &'a Codes,
+    /// Where checkpoints, log and model go.
+    pub out: &'a Path,
+    /// The CSV log.
+    pub log: &'a Path,
+    /// Steps between two checkpoints.
+    pub every: u64,
+    /// Checkpoints that are kept.
+    pub keep: usize,
+    /// A batch whose loss is not finite is left out, instead of ending the run.
+    pub skips: bool,
+}
+
+/// What is said while it runs.
+pub struct Report<'a> {
+    pub settings: &'a Settings,
+    pub progress: Progress,
+    pub line: Line,
+    /// Steps of this process, and the time they took.
+    pub steps: u64,
+    pub elapsed: Duration,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct End {
+    pub progress: Progress,
+    pub checkpoint: PathBuf,
+    /// The trained model, unless a signal came first.
+    pub model: Option<PathBuf>,
+    pub signal: Option<i32>,
+    pub test_error: Option<f64>,
+    pub steps: u64,
+    pub elapsed: Duration,
+    /// How long the steps have waited for data.
+    pub waited: Duration,
+}
+
+/// SHA-256 of a network's text: its layers and the names and shapes of its tensors.
+pub fn signature(g: &Graph) -> String {
+    store::hex(&Sha256::digest(ir::text::print_graph(g)))
+}
+
+/// Refuses a checkpoint of another network, other data or other settings.
+///
+/// Errors: E0908, E0909.
+pub fn check(c: &Checkpoint, network: &Graph, data: &str, settings: &Settings) -> Result<(), Failure> {
+    let at = |d: Diagnostic| Failure::from(d).in_file(&c.path);
+    if c.run.network != signature(network) {
+        let text = format!("'{}' is a checkpoint of another network", c.path.display());
+        return Err(at(Diagnostic::error("E0908", text).help("give the model that the run was begun with")));
+    }
+    if c.run.data != data {
+        let text = format!("'{}' is a checkpoint of a run on other data", c.path.display());
+        return Err(at(Diagnostic::error("E0908", text).help("give the --data that the run was begun with")));
+    }
+    let differences = c.run.settings.differences(settings);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let mut d = Diagnostic::error("E0909", "the run was begun with other settings");
+    for text in differences {
+        d = d.note(format!("{text} now"));
+    }
+    Err(at(d.help("leave out what differs, or begin another run from the trained model")))
+}
+
+impl Job<'_> {
+    /// Runs to the end, or until a signal.
+    ///
+    /// Errors: E0803 (nothing of the checkpoints so far is lost), E0910 for a loss that is not finite, those of the data.
+    pub fn run(&self, from: Option<&Checkpoint>, report: &mut dyn FnMut(&Report)) -> Result<End, Failure> {
+        let s = &self.source.settings;
+        let store = &self.model.store;
+        let mut tensor = |name: &str, shape: &[u64]| match from {
+            Some(c) => c.tensor(name, shape).map(<[u8]>::to_vec),
+            None => store.get(name).filter(|t| t.shape == shape).map(|t| t.bytes.into_owned()),
+        };
+        let mut step = Step::new(self.codes, &mut tensor)?;
+        let mut progress = from.map(|c| c.run.progress).unwrap_or_default();
+        let mut log = Log::open(self.log, progress.iteration)?;
+        let mut feed = Feed::start(self.source.clone(), progress.iteration)?;
+        let (begun, first) = (Instant::now(), progress.iteration);
+        let (network, data) = (signature(&self.model.graph), self.source.set.fingerprint());
+        let save = |step: &Step, progress: Progress| {
+            let run = Run::new(network.clone(), data.clone(), s.clone(), progress);
+            checkpoint::write(self.out, &run, &step.state(), self.keep)
+        };
+        let mut saved = from.map(|c| c.path.clone());
+        let mut test_error = None;
+        let mut signal = output::signal();
+        while progress.iteration < s.iterations && signal.is_none() {
+            let lr = rate(s, &progress);
+            let batch = feed.next().inspect_err(|_| _ = save(&step, progress))?;
+            let outcome = step.run(&batch.x, &batch.labels, lr as f32);
+            feed.give_back(batch);
+            if outcome.loss.is_finite() {
+                step.accept()?;
+                progress.seen += s.batch;
+                progress.wrong += outcome.wrong;
+                progress.loss_bits = (f64::from_bits(progress.loss_bits) + f64::from(outcome.loss)).to_bits();
+            } else if !self.skips {
+                return Err(self.not_finite(outcome.loss, &progress, &step, &save));
+            }
+            progress.iteration += 1;
+            let epoch = progress.iteration as f64 / self.source.steps() as f64;
+            let mut line = Line { iteration: progress.iteration, epoch, lr, ..Line::default() };
+            if progress.iteration.is_multiple_of(WINDOW) || progress.iteration == s.iterations {
+                line.window = close_window(s, &mut progress);
+            }
+            let ends_epoch = progress.iteration.is_multiple_of(self.source.steps());
+            if (ends_epoch || progress.iteration == s.iterations)
+                && let Some(test) = self.test
+            {
+                test_error = Some(self.evaluate(&mut step, test)?);
+                line.test_error = test_error;
+            }
+            if line.window.is_some() || line.test_error.is_some() {
+                log.write(&line)?;
+            }
+            if progress.iteration.is_multiple_of(self.every) && progress.iteration < s.iterations {
+                if !step.is_finite() {
+                    return Err(self.not_finite(f32::NAN, &progress, &step, &save));
+                }
+                saved = Some(save(&step, progress)?);
+            }
+            let steps = progress.iteration - first;
+            report(&Report { settings: s, progress, line, steps, elapsed: begun.elapsed() });
+            signal = output::signal();
+        }
+        let elapsed = begun.elapsed();
+        if !step.is_finite() {
+            return Err(self.not_finite(f32::NAN, &progress, &step, &save));
+        }
+        let checkpoint = match saved {
+            Some(path) if progress.iteration == first => path,
+            _ => save(&step, progress)?,
+        };
+        let model = if progress.iteration == s.iterations { Some(self.save_model(&step)?) } else { None };
+        let steps = progress.iteration - first;
+        Ok(End { progress, checkpoint, model, signal, test_error, steps, elapsed, waited: feed.waited })
+    }
+
+    /// The old state is whole: it is saved, if it is finite itself.
+    fn not_finite(
+        &self,
+        loss: f32,
+        progress: &Progress,
+        step: &Step,
+        save: &dyn Fn(&Step, Progress) -> Result<PathBuf, Failure>,
+    ) -> Failure {
+        let text = format!("the loss of iteration {} is {loss}", progress.iteration + 1);
+        let d = Diagnostic::error("E0910", text).class(Class::Negative);
+        let kept =
+            if step.is_finite() { save(step, *progress).ok() } else { checkpoint::all(self.out).into_iter().next() };
+        let d = match kept {
+            Some(path) => d.note(format!("the last good state is in '{}'", path.display())),
+            None => d.note("no state was good enough to be kept"),
+        };
+        Failure::from(d.help("lower --lr, add a --warmup, or leave such batches out by --on-nan skip"))
+    }
+
+    /// Share of wrong answers on `test`.
+    fn evaluate(&self, step: &mut Step, test: &Set) -> Result<f64, Failure> {
+        let mut plain = self.source.augment.clone();
+        (plain.crop, plain.flip, plain.colour) = (Crop::None, false, Colour::None);
+        let epoch = Epoch { seed: 0, epoch: 0 };
+        let mut fill = |i: u64, x: &mut [f32]| plain.fill(test, i, epoch, x);
+        let wrong = step.evaluate(test.len(), &|i| test.label(i), &mut fill)?;
+        Ok(wrong as f64 / test.len().max(1) as f64)
+    }
+
+    /// Writes the network with the state as its weights, and with the preprocessing that it was trained with.
+    fn save_model(&self, step: &Step) -> Result<PathBuf, Failure> {
+        let mut graph = self.model.graph.clone();
+        let pixels: &Pixels = &self.source.augment.pixels;
+        graph.info.preprocess = Some(pixels.preprocess(MEAN_PICTURE));
+        if graph.info.labels.is_empty() {
+            graph.info.labels = self.source.set.classes();
+        }
+        let mut tensors = MemoryStore::over(self.model.store.clone());
+        for (name, shape, bytes) in step.state() {
+            let data = ir::store::TensorData { dtype: ir::DType::F32, shape, bytes: Cow::Owned(bytes.to_vec()) };
+            tensors.insert(name, data);
+        }
+        let mut list: Vec<(String, Vec<u64>)> = Vec::new();
+        for &p in &graph.params {
+            let Def::Param { tensor, .. } = &graph.values[p].def else { continue };
+            if list.iter().all(|(n, _)| n != tensor) {
+                list.push((tensor.clone(), graph.ty(p).dims(1)));
+            }
+        }
+        if let Some(mean) = &pixels.mean_picture {
+            let shape = vec![3, pixels.height as u64, pixels.width as u64];
+            tensors.insert_f32(MEAN_PICTURE, &shape, mean);
+            list.push((MEAN_PICTURE.to_string(), shape));
+        }
+        let path = self.out.join("model.rir");
+        let names: Vec<String> = list.iter().map(|(n, _)| n.clone()).collect();
+        let saved = store::save(&path, graph, &list, &mut |i, out| {
+            let data = tensors.get(&names[i]).ok_or_else(|| std::io::Error::other(names[i].clone()))?;
+            out.write_all(&data.bytes)
+        })?;
+        Ok(saved.rir)
+    }
+}
+
+/// The learning rate of the next step.
+fn rate(s: &Settings, progress: &Progress) -> f64 {
+    match s.warmup {
+        Some(w) if !progress.is_warm && !matches!(w.until, Until::Iteration(n) if progress.iteration >= n) => w.lr,
+        _ => s.schedule.rate(s.lr, progress.iteration, s.iterations),
+    }
+}
+
+/// Mean loss and error of the window, which begins anew; ends a warm-up that is over.
+fn close_window(s: &Settings, progress: &mut Progress) -> Option<(f64, f64)> {
+    let steps = progress.seen / s.batch;
+    let result = (steps > 0).then(|| {
+        let error = progress.wrong as f64 / progress.seen as f64;
+        if s.warmup.is_some_and(|w| matches!(w.until, Until::Error(below) if error < below)) {
+            progress.is_warm = true;
+        }
+        (f64::from_bits(progress.loss_bits) / steps as f64, error)
+    });
+    (progress.seen, progress.wrong, progress.loss_bits) = (0, 0, 0);
+    result
+}

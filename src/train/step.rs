@@ -1,0 +1,244 @@
+//! A compiled step, and the state that it takes from one iteration to the next.
+//!
+//! A step reads one half of the memory and writes the other; [`Step::accept`] exchanges them. Until then the old state
+//! is whole, whatever the step gave.
+
+use super::settings::Settings;
+use crate::artefact;
+use crate::render::Failure;
+use crate::toolchain::{BackendName, JitEvaluator};
+use backends::cranelift::Jit;
+use backends::exec::{self, AlignedBytes, CompiledKernel, Execution};
+use ir::graph::Def;
+use ir::store::TensorStore;
+use ir::target::Target;
+use ir::{Diagnostic, Graph};
+use passes::autodiff::{
+    INPUTS_BEFORE_STATE, OUTPUTS_BEFORE_STATE, StateKind, StateTensor, TrainOptions, state_of, training_step,
+};
+use passes::pipeline::{Compiled, Options};
+use runtime::host::topk;
+use std::sync::Arc;
+
+/// A program and its machine code.
+pub struct Code {
+    compiled: Compiled,
+    kernels: Vec<Arc<CompiledKernel>>,
+    constants: AlignedBytes,
+}
+
+impl Code {
+    fn new(
+        graph: Graph,
+        store: Arc<dyn TensorStore>,
+        batch: u64,
+        target: Target,
+        backend: BackendName,
+    ) -> Result<Code, Failure> {
+        let jit = JitEvaluator(Jit::new()?);
+        let options = Options::new(backend.legal(target), batch);
+        let compiled = passes::pipeline::compile(graph, store, &options, &jit)?;
+        let kernels = match backend {
+            BackendName::Cranelift => jit.0.kernels(&compiled.program.kernels)?,
+            BackendName::Llvm => exec::load(&*backend.get()?, &compiled.program.kernels, &options.target)?,
+        };
+        let constants = artefact::constants(&compiled.program, &*compiled.store)?;
+        Ok(Code { compiled, kernels, constants })
+    }
+
+    fn execution(&self) -> Result<Execution<'_>, Failure> {
+        Ok(Execution::with_kernels(self.kernels.clone(), &self.compiled.program, &self.constants)?)
+    }
+
+    /// Bytes of the arena.
+    pub fn arena_bytes(&self) -> u64 {
+        self.compiled.program.arena_bytes
+    }
+}
+
+/// What is compiled before a run: the step, and the network with its parameters as inputs.
+pub struct Codes {
+    pub step: Code,
+    evaluation: Code,
+    state: Vec<StateTensor>,
+    /// Tensors of the evaluation's inputs after the first.
+    read: Vec<String>,
+    classes: usize,
+}
+
+impl Codes {
+    /// Errors: E0406 and E0407 for a network that cannot be trained; those of the passes and the back end.
+    pub fn new(
+        graph: &Graph,
+        store: &Arc<dyn TensorStore>,
+        s: &Settings,
+        target: Target,
+        backend: BackendName,
+    ) -> Result<Codes, Failure> {
+        let options = options(s);
+        let state = state_of(graph, &options)?;
+        let mut step = training_step(graph, &options)?;
+        let loss = step.order.iter().copied().find(|&n| step.op(n).name == "cross_entropy");
+        let logits = step.operand(loss.expect("invariant: a training step has a loss"), 0);
+        step.outputs.push(logits);
+        let classes = step.ty(logits).dims(1).last().copied().unwrap_or(1) as usize;
+        let (evaluation, read) = open(graph, &state);
+        Ok(Codes {
+            step: Code::new(step, store.clone(), s.batch, target, backend)?,
+            evaluation: Code::new(evaluation, store.clone(), s.batch, target, backend)?,
+            state,
+            read,
+            classes,
+        })
+    }
+}
+
+fn options(s: &Settings) -> TrainOptions {
+    TrainOptions {
+        momentum: s.momentum,
+        weight_decay: s.weight_decay,
+        nesterov: s.nesterov,
+        label_smoothing: s.label_smoothing,
+        bn_momentum: s.bn_momentum,
+        frozen: s.frozen.clone(),
+    }
+}
+
+/// `graph` with what is trained as inputs, and the names of their tensors.
+fn open(graph: &Graph, state: &[StateTensor]) -> (Graph, Vec<String>) {
+    let mut g = graph.clone();
+    let mut names = Vec::new();
+    let (mut inputs, mut params) = (g.inputs.clone(), Vec::new());
+    for &v in &graph.params {
+        match &graph.values[v].def {
+            Def::Param { tensor, .. } if state.iter().any(|s| s.name == *tensor) => {
+                names.push(tensor.clone());
+                g.values[v].def = Def::Input(inputs.len());
+                inputs.push(v);
+            }
+            _ => params.push(v),
+        }
+    }
+    (g.inputs, g.params) = (inputs, params);
+    (g, names)
+}
+
+/// What a step gave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Mean over the batch.
+    pub loss: f32,
+    /// Pictures whose class was not the first answer.
+    pub wrong: u64,
+}
+
+/// A step with its memory.
+pub struct Step<'a> {
+    codes: &'a Codes,
+    execution: Execution<'a>,
+    evaluation: Execution<'a>,
+    /// Images that the evaluation computes at a time.
+    group: usize,
+}
+
+impl<'a> Step<'a> {
+    /// The state comes from `tensor(name, shape)`; momenta that it lacks begin at 0.
+    ///
+    /// Errors: E0908 if another tensor is missing.
+    pub fn new(codes: &'a Codes, tensor: &mut dyn FnMut(&str, &[u64]) -> Option<Vec<u8>>) -> Result<Step<'a>, Failure> {
+        let (execution, evaluation) = (codes.step.execution()?, codes.evaluation.execution()?);
+        let group = codes.evaluation.compiled.program.batch as usize;
+        let mut step = Step { codes, execution, evaluation, group };
+        for (i, t) in codes.state.iter().enumerate() {
+            let memory = step.execution.input_mut(INPUTS_BEFORE_STATE + i);
+            let memory = memory.expect("invariant: a step reads its state");
+            match tensor(&t.name, &t.ty.dims(1)) {
+                Some(bytes) if bytes.len() == memory.len() => memory.copy_from_slice(&bytes),
+                None if t.kind == StateKind::Momentum => memory.fill(0),
+                _ => {
+                    let d = Diagnostic::error("E0908", format!("there is no tensor '{}' {}", t.name, t.ty));
+                    return Err(d.help("the weights or the checkpoint belong to another network").into());
+                }
+            }
+        }
+        Ok(step)
+    }
+
+    /// Runs one step; the state is as it was until [`accept`](Self::accept).
+    pub fn run(&mut self, x: &[f32], labels: &[i32], lr: f32) -> Outcome {
+        fill(self.input(0), x.iter().map(|v| v.to_le_bytes()));
+        fill(self.input(1), labels.iter().map(|v| v.to_le_bytes()));
+        fill(self.input(2), [lr.to_le_bytes()].into_iter());
+        self.execution.run();
+        let output = |i| floats(self.execution.output(i).unwrap_or_default());
+        let loss = output(0).next().unwrap_or(f32::NAN);
+        let logits: Vec<f32> = output(OUTPUTS_BEFORE_STATE + self.codes.state.len()).collect();
+        let answers = logits.chunks_exact(self.codes.classes).map(topk::best);
+        let wrong = answers.zip(labels).filter(|(a, l)| *a as i32 != **l).count() as u64;
+        Outcome { loss, wrong }
+    }
+
+    /// Takes the new state.
+    pub fn accept(&mut self) -> Result<(), Failure> {
+        for i in 0..self.codes.state.len() {
+            self.execution.swap(INPUTS_BEFORE_STATE + i, OUTPUTS_BEFORE_STATE + i)?;
+        }
+        Ok(())
+    }
+
+    /// Name, shape and elements of every tensor of the state.
+    pub fn state(&self) -> Vec<(String, Vec<u64>, &[u8])> {
+        let bytes = |i| self.execution.input(INPUTS_BEFORE_STATE + i).unwrap_or_default();
+        self.codes.state.iter().enumerate().map(|(i, t)| (t.name.clone(), t.ty.dims(1), bytes(i))).collect()
+    }
+
+    /// Whether every number of the state is finite.
+    pub fn is_finite(&self) -> bool {
+        self.state().iter().all(|(_, _, bytes)| floats(bytes).all(f32::is_finite))
+    }
+
+    /// Wrongly classified pictures among `images`, by the running statistics. `fill(i, x)` writes picture `i`.
+    ///
+    /// Errors: those of `fill`.
+    pub fn evaluate(
+        &mut self,
+        images: u64,
+        label: &dyn Fn(u64) -> u32,
+        fill_one: &mut dyn FnMut(u64, &mut [f32]) -> Result<(), Failure>,
+    ) -> Result<u64, Failure> {
+        for (i, name) in self.codes.read.iter().enumerate() {
+            let at = self.codes.state.iter().position(|t| t.name == *name);
+            let from = at.and_then(|at| self.execution.input(INPUTS_BEFORE_STATE + at)).unwrap_or_default();
+            if let Some(to) = self.evaluation.input_mut(1 + i) {
+                to.copy_from_slice(from);
+            }
+        }
+        let elements = self.evaluation.input(0).map_or(0, <[u8]>::len) / 4 / self.group;
+        let mut x = vec![0.0; elements * self.group];
+        let mut wrong = 0;
+        for first in (0..images).step_by(self.group) {
+            let here = first..images.min(first + self.group as u64);
+            for (i, x) in here.clone().zip(x.chunks_exact_mut(elements)) {
+                fill_one(i, x)?;
+            }
+            fill(self.evaluation.input_mut(0).unwrap_or_default(), x.iter().map(|v| v.to_le_bytes()));
+            self.evaluation.run();
+            let logits: Vec<f32> = floats(self.evaluation.output(0).unwrap_or_default()).collect();
+            let answers = logits.chunks_exact(self.codes.classes).map(topk::best);
+            wrong += here.zip(answers).filter(|(i, a)| *a as u32 != label(*i)).count() as u64;
+        }
+        Ok(wrong)
+    }
+
+    fn input(&mut self, i: usize) -> &mut [u8] {
+        self.execution.input_mut(i).unwrap_or_default()
+    }
+}
+
+fn fill(memory: &mut [u8], values: impl Iterator<Item = [u8; 4]>) {
+    memory.as_chunks_mut::<4>().0.iter_mut().zip(values).for_each(|(to, v)| *to = v);
+}
+
+fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
+    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))
+}

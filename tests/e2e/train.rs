@@ -1,0 +1,228 @@
+//! Training: the same bits on any number of threads and after any interruption; bad input costs nothing that was done.
+
+use crate::command::{Scratch, command, rescc};
+use crate::test;
+use libtest_mimic::Trial;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+pub fn tests() -> Vec<Trial> {
+    vec![
+        test("e2e::train::bits_do_not_depend_on_threads", threads),
+        test("e2e::train::a_run_that_goes_on_has_the_same_bits", resume),
+        test("e2e::train::a_killed_run_goes_on", killed),
+        test("e2e::train::a_signal_leaves_a_checkpoint", signal),
+        test("e2e::train::the_trained_model_is_a_model", trained_model),
+        test("hostile::train::data", data),
+        test("hostile::train::checkpoints", checkpoints),
+        test("hostile::train::a_full_disk_loses_nothing", full_disk),
+        test("hostile::train::a_loss_that_is_no_number", not_finite),
+    ]
+}
+
+const RECORD: usize = 3073;
+
+/// A folder with CIFAR-10 files of a few pictures, whose colour tells their class, and a small network.
+fn set_up() -> Scratch {
+    let dir = Scratch::new();
+    let mut random = 1u32;
+    let mut file = |records: usize| -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for r in 0..records {
+            let label = r % 10;
+            bytes.push(label as u8);
+            bytes.extend((1..RECORD).map(|_| {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (label * 20) as u8 + (random >> 26) as u8
+            }));
+        }
+        bytes
+    };
+    for i in 1..=5 {
+        dir.write(&format!("data_batch_{i}.bin"), file(20));
+    }
+    dir.write("test_batch.bin", file(20));
+    rescc(&["new", "cifar-resnet8", "--width", "4", "--input", "3x8x8", "-o", &dir.path("m.rir")]).succeeds();
+    dir
+}
+
+/// Arguments of a run of 20 steps with a checkpoint every 4.
+fn arguments(dir: &Scratch, out: &str, more: &[&str]) -> Vec<String> {
+    let data = format!("cifar10:{}", dir.path(""));
+    let (model, out) = (dir.path("m.rir"), dir.path(out));
+    let base = ["train", &model, "--data", &data, "--out", &out, "--backend", "cranelift", "--recovery-interval", "4"];
+    base.iter().chain(more).map(|s| s.to_string()).collect()
+}
+
+const SHORT: [&str; 6] = ["--batch", "20", "--iters", "20", "--lr", "0.05"];
+
+fn train(dir: &Scratch, out: &str, more: &[&str]) -> crate::command::Outcome {
+    let all = arguments(dir, out, more);
+    rescc(&all.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// What a finished run leaves.
+fn results(dir: &Scratch, out: &str) -> [Vec<u8>; 4] {
+    ["model.rir", "model.safetensors", "log.csv", "checkpoint-0000000020.safetensors"]
+        .map(|f| dir.read(&format!("{out}/{f}")))
+}
+
+fn threads() {
+    let dir = set_up();
+    for n in ["1", "2", "3"] {
+        train(&dir, n, &[&SHORT[..], &["--threads", n]].concat()).succeeds();
+    }
+    let one = results(&dir, "1");
+    assert!(one == results(&dir, "2") && one == results(&dir, "3"));
+    train(&dir, "other", &[&SHORT[..], &["--seed", "1"]].concat()).succeeds();
+    assert!(one != results(&dir, "other"), "a seed has an influence");
+}
+
+fn resume() {
+    let dir = set_up();
+    train(&dir, "whole", &[&SHORT[..], &["--checkpoint-hist", "9"]].concat()).succeeds();
+    for at in [4, 16] {
+        let out = format!("from{at}");
+        let from = dir.path(&format!("whole/checkpoint-{at:010}.safetensors"));
+        std::fs::create_dir(dir.path(&out)).unwrap();
+        std::fs::copy(dir.path("whole/log.csv"), dir.path(&format!("{out}/log.csv"))).unwrap();
+        train(&dir, &out, &["--resume", &from]).succeeds();
+        assert!(results(&dir, &out) == results(&dir, "whole"), "from {at}");
+    }
+}
+
+/// Killed again and again at odd instants, each time going on from what is there.
+fn killed() {
+    let dir = set_up();
+    train(&dir, "whole", &SHORT).succeeds();
+    for (i, ms) in [40, 90, 150, 230, 330].into_iter().enumerate() {
+        let has_begun = !checkpoints_of(&dir, "run").is_empty();
+        let out = dir.path("run");
+        let more: Vec<&str> = if has_begun { vec!["--resume", &out] } else { SHORT.to_vec() };
+        let all = arguments(&dir, "run", &more);
+        let mut c = command(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut child = c.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(ms + i as u64));
+        let _ = child.kill();
+        child.wait().unwrap();
+    }
+    let out = dir.path("run");
+    let has_begun = !checkpoints_of(&dir, "run").is_empty();
+    let more: Vec<&str> = if has_begun { vec!["--resume", &out] } else { SHORT.to_vec() };
+    train(&dir, "run", &more).succeeds();
+    assert!(results(&dir, "run") == results(&dir, "whole"));
+}
+
+fn checkpoints_of(dir: &Scratch, out: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.path(out)).into_iter().flatten().flatten();
+    let names = entries.map(|e| e.file_name().into_string().unwrap());
+    names.filter(|n| n.starts_with("checkpoint-")).collect()
+}
+
+fn signal() {
+    let dir = set_up();
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
+        let all = arguments(&dir, name, &["--batch", "20", "--iters", "1000k"]);
+        let mut c = command(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut child = c.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        while checkpoints_of(&dir, name).is_empty() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let kill = ["-c", "kill -$1 \"$0\"", &child.id().to_string(), name].map(String::from);
+        assert!(Command::new("sh").args(kill).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        let newest = rescc::train::checkpoint::newest(dir.path(name).as_ref()).map_err(|f| f.diagnostics);
+        let (newest, problems) = newest.expect("a good checkpoint");
+        assert!(newest.run.progress.iteration > 0 && problems.0.is_empty());
+        assert!(!dir.path(name).is_empty() && !std::path::Path::new(&dir.path(&format!("{name}/model.rir"))).exists());
+    }
+}
+
+/// The network learns, and what comes out is checked, run and compiled as any other.
+fn trained_model() {
+    let dir = set_up();
+    train(&dir, "run", &["--batch", "20", "--iters", "120", "--lr", "0.05"]).succeeds();
+    let log = String::from_utf8(dir.read("run/log.csv")).unwrap();
+    let losses: Vec<f64> = log.lines().filter_map(|l| l.split(',').nth(3)?.parse().ok()).collect();
+    assert!(losses.last() < losses.first(), "{log}");
+    let model = dir.path("run/model.rir");
+    rescc(&["check", &model]).succeeds();
+    rescc(&["run", &model, "--input", "random:1"]).succeeds();
+    let text = String::from_utf8(dir.read("run/model.rir")).unwrap();
+    assert!(text.contains("mean_tensor=\"preprocess.mean\"") && text.contains("\"airplane\""), "{text}");
+    rescc(&["compile", &model, "-o", &dir.path("exe")]).succeeds();
+}
+
+fn data() {
+    let dir = set_up();
+    let whole = dir.read("data_batch_3.bin");
+    dir.write("data_batch_3.bin", &whole[..RECORD * 2 + 100]);
+    train(&dir, "out", &SHORT).fails(3, &["E0904", "record 2 is truncated", "data_batch_3.bin", "6146"]);
+    let mut bad = whole.clone();
+    bad[RECORD] = 10;
+    dir.write("data_batch_3.bin", &bad);
+    train(&dir, "out", &SHORT).fails(3, &["E0904", "label 10 of record 1", "data_batch_3.bin", "3073"]);
+    dir.write("data_batch_3.bin", &whole);
+    rescc(&["new", "cifar-resnet8", "--width", "4", "--classes", "7", "--input", "3x8x8", "-o", &dir.path("m.rir")])
+        .succeeds();
+    train(&dir, "out", &SHORT).fails(3, &["E0905", "10 classes, the network 7"]);
+    rescc(&["new", "cifar-resnet8", "--width", "4", "--input", "3x12x12", "-o", &dir.path("m.rir")]).succeeds();
+    train(&dir, "out", &SHORT).fails(3, &["E0906", "3x12x12"]);
+    let outcome = train(&set_up(), "out", &["--batch", "128"]);
+    outcome.fails(3, &["E0911", "128 pictures is more than the 100"]);
+    assert!(checkpoints_of(&dir, "out").is_empty());
+}
+
+fn checkpoints() {
+    let dir = set_up();
+    train(&dir, "run", &SHORT).succeeds();
+    let (out, last) = (dir.path("run"), dir.path("run/checkpoint-0000000020.safetensors"));
+    let outcome = train(&dir, "run", &["--resume", &out, "--lr", "0.1", "--batch", "10"]);
+    outcome.fails(3, &["E0909", "other settings", "batch: 20, 10 now", "lr: 0.05, 0.1 now"]);
+    let mut bytes = dir.read("run/checkpoint-0000000020.safetensors");
+    let at = bytes.len() / 2;
+    bytes[at] ^= 4;
+    dir.write("run/checkpoint-0000000020.safetensors", &bytes);
+    let outcome = train(&dir, "other", &["--resume", &last]);
+    outcome.fails(3, &["E0907", "sha256", "checkpoint-0000000016"]);
+    // A folder's newest whole one is taken, and the damaged one named.
+    let outcome = train(&dir, "run", &["--resume", &out]);
+    assert!(outcome.stderr.contains("warning[E0907]"), "{}", outcome.stderr);
+    outcome.succeeds();
+    train(&dir, "run", &["--resume", &dir.path("m.rir")]).fails(3, &["E0907", "does not begin"]);
+    rescc(&["new", "cifar-resnet14", "--width", "4", "--input", "3x8x8", "-o", &dir.path("m.rir")]).succeeds();
+    train(&dir, "run", &["--resume", &out]).fails(3, &["E0908", "another network"]);
+}
+
+/// The system refuses files beyond a few kilobytes: the run ends with exit code 5, and its checkpoints are whole.
+fn full_disk() {
+    let dir = set_up();
+    let all = arguments(&dir, "run", &[&SHORT[..], &["--checkpoint-hist", "9"]].concat());
+    rescc(&all.iter().map(String::as_str).collect::<Vec<_>>()).succeeds();
+    let out = dir.path("run");
+    std::fs::remove_file(dir.path("run/checkpoint-0000000020.safetensors")).unwrap();
+    let before = dir.read("run/checkpoint-0000000016.safetensors");
+    let mut c = Command::new("sh");
+    c.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_rescc")]);
+    c.args(arguments(&dir, "run", &["--resume", &out]));
+    let done = c.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(5), "{said}");
+    assert!(said.contains("E0803") && said.contains("checkpoint-0000000020"), "{said}");
+    assert!(dir.read("run/checkpoint-0000000016.safetensors") == before);
+    assert_eq!(checkpoints_of(&dir, "run").len(), 4);
+    let hidden = std::fs::read_dir(&out).unwrap().flatten().any(|e| e.file_name().as_encoded_bytes()[0] == b'.');
+    assert!(!hidden, "no temporary file stays");
+    train(&dir, "run", &["--resume", &out]).succeeds();
+}
+
+fn not_finite() {
+    let dir = set_up();
+    let outcome = train(&dir, "run", &["--batch", "20", "--iters", "20", "--lr", "1e30"]);
+    outcome.fails(1, &["E0910", "the loss of iteration"]);
+    for c in checkpoints_of(&dir, "run") {
+        let path = dir.path(&format!("run/{c}"));
+        rescc::train::checkpoint::read(path.as_ref()).map_err(|f| f.diagnostics).expect("what is kept is whole");
+    }
+    assert!(!std::path::Path::new(&dir.path("run/model.rir")).exists());
+}
