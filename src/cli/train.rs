@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// Train a network on labelled pictures
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  rescc train r20.rir --data cifar10:DIR --recipe fast --out run")]
+#[command(after_help = "Example:\n  rescc train r20.rir --data cifar10:cifar --recipe fast --epochs 1 --out run")]
 pub struct Args {
     /// Model (.rir) with the weights to begin with
     model: PathBuf,

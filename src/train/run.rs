@@ -123,7 +123,7 @@ impl Job<'_> {
         let mut signal = output::signal();
         while progress.iteration < s.iterations && signal.is_none() {
             let lr = rate(s, &progress);
-            let batch = feed.next().inspect_err(|_| _ = save(&step, progress))?;
+            let batch = feed.take().inspect_err(|_| _ = save(&step, progress))?;
             let outcome = step.run(&batch.x, &batch.labels, lr as f32);
             feed.give_back(batch);
             if outcome.loss.is_finite() {

@@ -21,6 +21,12 @@ fn example(verb: &str) {
     rescc(&["new", "cifar-resnet20", "-o", &dir.path("r20.rir")]).succeeds();
     // The content of a file decides what it is, not its name.
     dir.write("resnet20-12fca82f.th", dir.read("r20.safetensors"));
+    // A step of 128 grey pictures.
+    std::fs::create_dir(dir.path("cifar")).unwrap();
+    let files = (1..=5).map(|i| format!("data_batch_{i}")).chain(["test_batch".into()]);
+    for f in files {
+        dir.write(&format!("cifar/{f}.bin"), vec![7; 26 * 3073]);
+    }
     let help = rescc(&[verb, "--help"]).succeeds();
     let example = help.split("Example:").nth(1).unwrap_or_else(|| panic!("{verb} --help has no example"));
     let lines: Vec<&str> = example.lines().filter_map(|l| l.trim().strip_prefix("rescc ")).collect();

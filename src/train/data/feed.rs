@@ -97,7 +97,7 @@ impl Feed {
     /// The next batch; give it back after the step.
     ///
     /// Errors: those of the pictures.
-    pub fn next(&mut self) -> Result<Batch, Failure> {
+    pub fn take(&mut self) -> Result<Batch, Failure> {
         let begun = Instant::now();
         let batch = self.full.recv();
         self.waited += begun.elapsed();
@@ -133,7 +133,7 @@ mod tests {
         let mut feed = Feed::start(source.clone(), from).unwrap();
         (from..source.settings.iterations)
             .map(|_| {
-                let b = feed.next().unwrap();
+                let b = feed.take().unwrap();
                 let copy = (b.x.clone(), b.labels.clone());
                 feed.give_back(b);
                 copy
@@ -169,7 +169,7 @@ mod tests {
         std::fs::write(dir.path().join("a/broken.jpg"), b"\xff\xd8\xff").unwrap();
         let mut s = Arc::into_inner(source(20, 1, 1)).unwrap();
         s.set = Set::Folder(super::super::folder::Folder::open(dir.path()).unwrap());
-        let e = Feed::start(Arc::new(s), 0).unwrap().next().err().expect("a failure");
+        let e = Feed::start(Arc::new(s), 0).unwrap().take().err().expect("a failure");
         assert!(e.sources.main.unwrap().0.ends_with("a/broken.jpg"));
     }
 }
