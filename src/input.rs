@@ -62,11 +62,7 @@ fn with_recipe(model: &Model, dims: [u64; 3], f: impl FnOnce(&Recipe)) -> Result
             unsupported("pictures have three channels, this model's input has others").help("give a .npy input")
         );
     };
-    let mean_tensor = p
-        .mean_tensor
-        .as_deref()
-        .and_then(|t| model.store.get(t))
-        .map(|t| ir::interp::elements::decode(t.dtype, &t.bytes).into_iter().map(|v| v as f32).collect::<Vec<_>>());
+    let mean_tensor = model.mean_picture();
     let three = |v: &[f32], rest: f32| std::array::from_fn(|i| v.get(i).copied().unwrap_or(rest));
     f(&Recipe {
         resize: p.resize.map(|s| s as usize),

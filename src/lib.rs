@@ -13,6 +13,8 @@
 //! | [`page`] | a compiled model as one HTML page |
 //! | [`store`] | models on disk: a `.rir` and the tensors that it names |
 //! | [`train`] | training: data, recipes, the loop around a compiled step |
+//! | [`eval`] | how often networks are right about labelled pictures |
+//! | [`figure`] | drawings as SVG |
 //! | [`report`] | counts and tables over a graph |
 //! | [`render`] | diagnostics for people and for programs |
 //! | [`output`] | files that appear whole or not at all |
@@ -28,6 +30,8 @@ pub mod artefact;
 pub mod bench;
 pub mod builders;
 pub mod cli;
+pub mod eval;
+pub mod figure;
 pub mod import;
 pub mod input;
 pub mod machine;

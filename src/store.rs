@@ -87,6 +87,13 @@ impl Model {
         (self.sources, self.warnings)
     }
 
+    /// The mean picture that its preprocessing subtracts, if it names one.
+    pub fn mean_picture(&self) -> Option<Vec<f32>> {
+        let name = self.graph.info.preprocess.as_ref()?.mean_tensor.as_deref()?;
+        let data = self.store.get(name)?;
+        Some(ir::interp::elements::decode(data.dtype, &data.bytes).into_iter().map(|v| v as f32).collect())
+    }
+
     /// Compares the weights file with the hash in the text, if that has one.
     pub fn check_hash(&self) -> Result<(), Failure> {
         let (Some(mapped), Some(WeightsRef { sha256: Some(expected), file })) =

@@ -533,4 +533,8 @@ pub const CODES: &[(&str, &str)] = &[
         "E0911",
         "The settings of a training run make no sense together, e.g. a batch that is larger than the data set, or a mean that the data does not have.",
     ),
+    (
+        "E0912",
+        "A network cannot look at pictures of another size: some layer takes only the size that it was made for. Convolutions and pools up to a global average pool take any.",
+    ),
 ];

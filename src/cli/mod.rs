@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod compile;
+mod eval;
 mod explain;
 mod hwbench;
 mod import;
@@ -88,6 +89,7 @@ enum Verb {
     Hwbench(hwbench::Args),
     Report(report::Args),
     Train(Box<train::Args>),
+    Eval(eval::Args),
     Tune(tune::Args),
     Targets(targets::Args),
     Explain(explain::Args),
@@ -263,6 +265,7 @@ impl Verb {
             Verb::Hwbench(_) => "hwbench",
             Verb::Report(_) => "report",
             Verb::Train(_) => "train",
+            Verb::Eval(_) => "eval",
             Verb::Tune(_) => "tune",
             Verb::Targets(_) => "targets",
             Verb::Explain(_) => "explain",
@@ -292,6 +295,7 @@ impl Verb {
             Verb::Hwbench(a) => hwbench::run(a, env),
             Verb::Report(a) => report::run(a, env),
             Verb::Train(a) => train::run(a, env),
+            Verb::Eval(a) => eval::run(a, env),
             Verb::Tune(a) => tune::run(a, env),
             Verb::Targets(a) => targets::run(a, env),
             Verb::Explain(a) => explain::run(a, env),

@@ -273,10 +273,7 @@ fn pixels(s: &Settings, model: &store::Model, set: &Set, dims: [u64; 3]) -> Resu
                     import::preprocess::parse(&crop, dims)?
                 }
             };
-            let mean = p.mean_tensor.as_deref().and_then(|t| model.store.get(t));
-            let mean = mean.map(|t| {
-                ir::interp::elements::decode(t.dtype, &t.bytes).into_iter().map(|v| v as f32).collect::<Vec<_>>()
-            });
+            let mean = model.mean_picture();
             if dims[0] != 3 || mean.as_ref().is_some_and(|m| m.len() as u64 != dims.iter().product::<u64>()) {
                 let text = format!("pictures do not fit an input of {}x{}x{}", dims[0], dims[1], dims[2]);
                 return Err(Diagnostic::error("E0906", text).help("networks of pictures have three channels").into());

@@ -197,8 +197,8 @@ impl Job<'_> {
         let mut plain = self.source.augment.clone();
         (plain.crop, plain.flip, plain.colour) = (Crop::None, false, Colour::None);
         let epoch = Epoch { seed: 0, epoch: 0 };
-        let mut fill = |i: u64, x: &mut [f32]| plain.fill(test, i, epoch, x);
-        let wrong = step.evaluate(test.len(), &|i| test.label(i), &mut fill)?;
+        let fill = |i: u64, x: &mut [f32]| plain.fill(test, i, epoch, x);
+        let wrong = step.evaluate(test.len(), &|i| test.label(i), &fill)?;
         Ok(wrong as f64 / test.len().max(1) as f64)
     }
 

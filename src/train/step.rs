@@ -5,6 +5,7 @@
 
 use super::settings::Settings;
 use crate::artefact;
+use crate::eval::batches::{Batches, floats};
 use crate::render::Failure;
 use crate::toolchain::{BackendName, JitEvaluator};
 use backends::cranelift::Jit;
@@ -28,7 +29,8 @@ pub struct Code {
 }
 
 impl Code {
-    fn new(
+    /// Errors: those of the passes and the back end.
+    pub fn new(
         graph: Graph,
         store: Arc<dyn TensorStore>,
         batch: u64,
@@ -46,8 +48,13 @@ impl Code {
         Ok(Code { compiled, kernels, constants })
     }
 
-    fn execution(&self) -> Result<Execution<'_>, Failure> {
+    pub fn execution(&self) -> Result<Execution<'_>, Failure> {
         Ok(Execution::with_kernels(self.kernels.clone(), &self.compiled.program, &self.constants)?)
+    }
+
+    /// Images that are computed at a time.
+    pub fn group(&self) -> usize {
+        self.compiled.program.batch as usize
     }
 
     /// Bytes of the arena.
@@ -136,9 +143,7 @@ pub struct Outcome {
 pub struct Step<'a> {
     codes: &'a Codes,
     execution: Execution<'a>,
-    evaluation: Execution<'a>,
-    /// Images that the evaluation computes at a time.
-    group: usize,
+    evaluation: Batches<'a>,
 }
 
 impl<'a> Step<'a> {
@@ -146,9 +151,8 @@ impl<'a> Step<'a> {
     ///
     /// Errors: E0908 if another tensor is missing.
     pub fn new(codes: &'a Codes, tensor: &mut dyn FnMut(&str, &[u64]) -> Option<Vec<u8>>) -> Result<Step<'a>, Failure> {
-        let (execution, evaluation) = (codes.step.execution()?, codes.evaluation.execution()?);
-        let group = codes.evaluation.compiled.program.batch as usize;
-        let mut step = Step { codes, execution, evaluation, group };
+        let (execution, evaluation) = (codes.step.execution()?, Batches::new(&codes.evaluation)?);
+        let mut step = Step { codes, execution, evaluation };
         for (i, t) in codes.state.iter().enumerate() {
             let memory = step.execution.input_mut(INPUTS_BEFORE_STATE + i);
             let memory = memory.expect("invariant: a step reads its state");
@@ -204,7 +208,7 @@ impl<'a> Step<'a> {
         &mut self,
         images: u64,
         label: &dyn Fn(u64) -> u32,
-        fill_one: &mut dyn FnMut(u64, &mut [f32]) -> Result<(), Failure>,
+        fill_one: &(dyn Fn(u64, &mut [f32]) -> Result<(), Failure> + Sync),
     ) -> Result<u64, Failure> {
         for (i, name) in self.codes.read.iter().enumerate() {
             let at = self.codes.state.iter().position(|t| t.name == *name);
@@ -213,20 +217,9 @@ impl<'a> Step<'a> {
                 to.copy_from_slice(from);
             }
         }
-        let elements = self.evaluation.input(0).map_or(0, <[u8]>::len) / 4 / self.group;
-        let mut x = vec![0.0; elements * self.group];
         let mut wrong = 0;
-        for first in (0..images).step_by(self.group) {
-            let here = first..images.min(first + self.group as u64);
-            for (i, x) in here.clone().zip(x.chunks_exact_mut(elements)) {
-                fill_one(i, x)?;
-            }
-            fill(self.evaluation.input_mut(0).unwrap_or_default(), x.iter().map(|v| v.to_le_bytes()));
-            self.evaluation.run();
-            let logits: Vec<f32> = floats(self.evaluation.output(0).unwrap_or_default()).collect();
-            let answers = logits.chunks_exact(self.codes.classes).map(topk::best);
-            wrong += here.zip(answers).filter(|(i, a)| *a as u32 != label(*i)).count() as u64;
-        }
+        let mut see = |i: u64, logits: &[f32]| wrong += u64::from(topk::best(logits) as u32 != label(i));
+        self.evaluation.each(images, fill_one, &mut see)?;
         Ok(wrong)
     }
 
@@ -237,8 +230,4 @@ impl<'a> Step<'a> {
 
 fn fill(memory: &mut [u8], values: impl Iterator<Item = [u8; 4]>) {
     memory.as_chunks_mut::<4>().0.iter_mut().zip(values).for_each(|(to, v)| *to = v);
-}
-
-fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
-    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))
 }

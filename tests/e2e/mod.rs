@@ -6,6 +6,7 @@ mod asm;
 mod bench;
 mod cifar;
 mod counts;
+mod eval;
 mod examples;
 mod full_size;
 mod imagenet;
@@ -30,6 +31,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(tune::tests());
     trials.extend(cifar::tests());
     trials.extend(counts::tests());
+    trials.extend(eval::tests());
     trials.extend(examples::tests());
     trials.extend(full_size::tests());
     trials.extend(imagenet::tests());

@@ -23,7 +23,7 @@ pub fn tests() -> Vec<Trial> {
 const RECORD: usize = 3073;
 
 /// A folder with CIFAR-10 files of a few pictures, whose colour tells their class, and a small network.
-fn set_up() -> Scratch {
+pub fn set_up() -> Scratch {
     let dir = Scratch::new();
     let mut random = 1u32;
     let mut file = |records: usize| -> Vec<u8> {

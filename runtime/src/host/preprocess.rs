@@ -73,12 +73,22 @@ impl<'a> Recipe<'a> {
 
     /// The resized and cropped pixels, 3 bytes each.
     pub fn crop(&self, image: &Image) -> Vec<u8> {
-        let (width, height) = match self.resize {
+        self.crop_at(image, [Place::Centre; 2])
+    }
+
+    /// Width and height of a picture after resizing.
+    pub fn resized(&self, image: &Image) -> (usize, usize) {
+        match self.resize {
             Some(side) => shorter_side_to(side, image.width, image.height),
             None => (image.width, image.height),
-        };
-        let columns = centre(width, self.width);
-        let rows = centre(height, self.height);
+        }
+    }
+
+    /// As [`crop`](Self::crop), at another `place` (across, down).
+    pub fn crop_at(&self, image: &Image, place: [Place; 2]) -> Vec<u8> {
+        let (width, height) = self.resized(image);
+        let columns = cropped(width, self.width, place[0]);
+        let rows = cropped(height, self.height, place[1]);
         let resized;
         let (window, stride, origin) = if (width, height) == (image.width, image.height) {
             (&image.pixels, 3 * width, 3 * (rows.from.start * width + columns.from.start))
@@ -127,18 +137,30 @@ impl<'a> Recipe<'a> {
     }
 }
 
-/// One axis of a centre crop: positions `from` of the picture go to `to..` of the crop; the rest is zero.
+/// Where a crop lies along one axis. A picture that is shorter than the crop lies in its middle, whatever the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Start,
+    Centre,
+    End,
+}
+
+/// One axis of a crop: positions `from` of the picture go to `to..` of the crop; the rest is zero.
 struct Cropped {
     from: Range<usize>,
     to: usize,
 }
 
-fn centre(length: usize, crop: usize) -> Cropped {
+fn cropped(length: usize, crop: usize, place: Place) -> Cropped {
     if length <= crop {
         return Cropped { from: 0..length, to: (crop - length) / 2 };
     }
-    // Half to even: an odd rest goes down if the half is even.
     let rest = length - crop;
-    let start = rest / 2 + usize::from(rest % 4 == 3);
+    let start = match place {
+        Place::Start => 0,
+        // Half to even: an odd rest goes down if the half is even.
+        Place::Centre => rest / 2 + usize::from(rest % 4 == 3),
+        Place::End => rest,
+    };
     Cropped { from: start..start + crop, to: 0 }
 }

@@ -73,6 +73,19 @@ impl Place {
         }
         Ok(set)
     }
+
+    /// The pictures to evaluate on, or all of a folder that has none set apart; whatever their classes.
+    ///
+    /// Errors: as [`training`](Self::training), but E0905.
+    pub fn pictures(&self, dims: [u64; 3]) -> Result<Set, Failure> {
+        match self.kind {
+            Kind::Cifar => cifar::Cifar::evaluation(&self.dir, dims).map(Set::Cifar),
+            Kind::Folder => match folder::Folder::evaluation(&self.dir)? {
+                Some(apart) => Ok(Set::Folder(apart)),
+                None => folder::Folder::open(&self.dir).map(Set::Folder),
+            },
+        }
+    }
 }
 
 /// Labelled pictures.
