@@ -537,4 +537,9 @@ pub const CODES: &[(&str, &str)] = &[
         "E0912",
         "A network cannot look at pictures of another size: some layer takes only the size that it was made for. Convolutions and pools up to a global average pool take any.",
     ),
+    ("E0913", "A log is not one that `rescc train` writes: a column is missing, or a field is no number."),
+    (
+        "E0914",
+        "The responses of a network are those of its 3x3 convolutions, after batch norm where there is one. A graph whose passes have fused what follows into the convolutions has none to see.",
+    ),
 ];

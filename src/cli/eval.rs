@@ -3,6 +3,7 @@
 use super::progress::Progress as Bar;
 use super::{Done, Env, Failure, compile};
 use crate::eval::ensemble::{self, Look, Member};
+use crate::eval::responses;
 use crate::eval::tally::Tally;
 use crate::eval::views::Crops;
 use crate::figure;
@@ -47,6 +48,9 @@ pub struct Args {
     /// Print how many pictures of each class were right
     #[arg(long)]
     per_class: bool,
+    /// Write the standard deviation of the response of every 3x3 convolution, .svg or .csv
+    #[arg(long, value_name = "FILE", value_parser = figure_or_table)]
+    responses: Option<PathBuf>,
     /// How pictures become the input, instead of what the models say
     #[arg(long, value_name = "SPEC")]
     preprocess: Option<String>,
@@ -80,11 +84,11 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let backend = args.backend.unwrap_or_else(BackendName::best);
     let scales = args.scales.iter().map(|&s| s as usize).collect();
     let look = Look { crops, scales, target: toolchain::target(&args.target)?, backend };
-    args.confusion.as_deref().map(output::probe).transpose()?;
+    [&args.confusion, &args.responses].into_iter().flatten().try_for_each(|p| output::probe(p))?;
 
     let mut models = args.models.iter().map(|p| store::load(p)).collect::<Result<Vec<_>, _>>()?;
     let mut set: Option<([u64; 3], Set)> = None;
-    let mut members = Vec::new();
+    let (mut members, mut looks) = (Vec::new(), Vec::new());
     for (model, path) in models.iter_mut().zip(&args.models) {
         model.check_hash()?;
         let dims = compile::input_dims(&model.graph)?;
@@ -102,6 +106,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         }
         let member = Member::new(model, &pixels, set, &look);
         members.push(member.map_err(|f| f.in_file(path))?);
+        looks.push(pixels);
     }
     let (_, set) = set.expect("invariant: there is a model");
 
@@ -115,6 +120,16 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let together = &outcome.together;
     if let Some(path) = &args.confusion {
         confusion(path, together, &names)?;
+    }
+    let mut responses = Vec::new();
+    if let Some(path) = &args.responses {
+        for ((model, pixels), file) in models.iter().zip(&looks).zip(&args.models) {
+            let bar = Bar::count(env, "responses", set.len() as usize);
+            let found = responses::deviations(model, pixels, &set, look.target, look.backend, &|n| bar.advance(n));
+            responses.push((name_of(file), found.map_err(|f| f.in_file(file))?));
+            bar.finish();
+        }
+        write_responses(path, &responses)?;
     }
     let mut text = accuracy_table(&args.models, &outcome.alone, together);
     if args.per_class {
@@ -130,7 +145,17 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             json!({ "class": c, "name": names[c as usize], "n": n, "top1": together.count(c, c), "top5": top5 })
         })
         .collect();
+    for (name, layers) in &responses {
+        let mean = layers.iter().map(|(_, v)| v).sum::<f64>() / layers.len() as f64;
+        text += &format!("{name}: mean deviation of responses {mean:.3}\n");
+    }
+    let layer = |(name, std): &(String, f64)| json!({ "name": name, "std": std });
+    let responses: Vec<Value> = responses
+        .iter()
+        .map(|(name, layers)| json!({ "model": name, "layers": layers.iter().map(layer).collect::<Vec<_>>() }))
+        .collect();
     for (key, value) in [
+        ("responses", Value::Array(responses)),
         ("models", Value::Array(alone)),
         ("classes", Value::Array(classes)),
         ("unreadable", json!(failed)),
@@ -241,22 +266,50 @@ fn with_model(t: &Tally, model: &Path) -> Value {
     v
 }
 
+fn name_of(model: &Path) -> String {
+    model.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Writes deviations as a picture in the manner of figure 7, or as a table with a line for each layer.
+fn write_responses(path: &Path, networks: &[(String, Vec<(String, f64)>)]) -> Result<(), Failure> {
+    let bytes = match path.extension().is_some_and(|e| e == "svg") {
+        true => {
+            let values = |(name, layers): &(String, Vec<(String, f64)>)| {
+                (name.clone(), layers.iter().map(|(_, v)| *v).collect::<Vec<_>>())
+            };
+            let networks: Vec<_> = networks.iter().map(values).collect();
+            figure::runs::layers(&networks, "standard deviation")?.into_bytes()
+        }
+        false => {
+            let rows = networks.iter().flat_map(|(model, layers)| {
+                let numbered = (1..).zip(layers);
+                numbered.map(move |(i, (name, v))| vec![model.clone(), i.to_string(), name.clone(), v.to_string()])
+            });
+            let head = ["model", "layer", "name", "std"].map(String::from).to_vec();
+            table(path, [head].into_iter().chain(rows))?
+        }
+    };
+    output::write(path, Mode::Data, &bytes)
+}
+
+/// Rows of fields as CSV.
+fn table(path: &Path, rows: impl Iterator<Item = Vec<String>>) -> Result<Vec<u8>, Failure> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        csv.write_record(row).map_err(|e| output::failure(path, 0, &std::io::Error::other(e)))?;
+    }
+    csv.into_inner().map_err(|e| output::failure(path, 0, e.error()))
+}
+
 /// Writes the matrix as a picture or as a table: a row for each class, a column for each answer.
 fn confusion(path: &Path, t: &Tally, names: &[String]) -> Result<(), Failure> {
     let bytes = match path.extension().is_some_and(|e| e == "svg") {
         true => figure::matrix::svg(t, names)?.into_bytes(),
         false => {
-            let mut csv = csv::Writer::from_writer(Vec::new());
-            let write = |csv: &mut csv::Writer<Vec<u8>>| -> Result<(), csv::Error> {
-                csv.write_record(["class"].into_iter().chain(names.iter().map(String::as_str)))?;
-                for (label, name) in (0..).zip(names) {
-                    let row = (0..names.len() as u32).map(|answer| t.count(label, answer).to_string());
-                    csv.write_record([name.clone()].into_iter().chain(row))?;
-                }
-                Ok(())
-            };
-            write(&mut csv).map_err(|e| output::failure(path, 0, &std::io::Error::other(e)))?;
-            csv.into_inner().map_err(|e| output::failure(path, 0, e.error()))?
+            let counts = |label| (0..names.len() as u32).map(move |answer| t.count(label, answer).to_string());
+            let head = ["class".to_string()].into_iter().chain(names.iter().cloned()).collect();
+            let row = |(label, name): (u32, &String)| [name.clone()].into_iter().chain(counts(label)).collect();
+            table(path, [head].into_iter().chain((0..).zip(names).map(row)))?
         }
     };
     output::write(path, Mode::Data, &bytes)

@@ -14,6 +14,7 @@ mod inspect;
 mod new;
 mod opt;
 pub mod pipeline;
+mod plot;
 mod progress;
 mod report;
 mod run;
@@ -90,6 +91,7 @@ enum Verb {
     Report(report::Args),
     Train(Box<train::Args>),
     Eval(eval::Args),
+    Plot(plot::Args),
     Tune(tune::Args),
     Targets(targets::Args),
     Explain(explain::Args),
@@ -266,6 +268,7 @@ impl Verb {
             Verb::Report(_) => "report",
             Verb::Train(_) => "train",
             Verb::Eval(_) => "eval",
+            Verb::Plot(_) => "plot",
             Verb::Tune(_) => "tune",
             Verb::Targets(_) => "targets",
             Verb::Explain(_) => "explain",
@@ -296,6 +299,7 @@ impl Verb {
             Verb::Report(a) => report::run(a, env),
             Verb::Train(a) => train::run(a, env),
             Verb::Eval(a) => eval::run(a, env),
+            Verb::Plot(a) => plot::run(a, env),
             Verb::Tune(a) => tune::run(a, env),
             Verb::Targets(a) => targets::run(a, env),
             Verb::Explain(a) => explain::run(a, env),

@@ -2,15 +2,18 @@
 
 use super::progress::Progress as Bar;
 use super::{Done, Env, Failure, compile};
+use crate::figure::runs::Run;
+use crate::output::{self, Mode};
 use crate::toolchain::{self, BackendName};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::data::feed::Source;
 use crate::train::data::{Augment, Pixels, Place, Set};
+use crate::train::log;
 use crate::train::run::{self, Job};
 use crate::train::schedule::{self, Schedule, Warmup};
 use crate::train::settings::{Colour, Crop, Length, Mean, Recipe, Settings};
 use crate::train::step::Codes;
-use crate::{import, output, report, store};
+use crate::{figure, import, report, store};
 use ir::{Diagnostic, Diagnostics};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -85,6 +88,12 @@ pub struct Args {
     /// The log [default: log.csv in --out]
     #[arg(long, value_name = "FILE.csv")]
     log: Option<PathBuf>,
+    /// Write events for TensorBoard into this folder
+    #[arg(long, value_name = "DIR")]
+    tensorboard: Option<PathBuf>,
+    /// Write the norms of the gradients of filters and matrices, every 50 steps
+    #[arg(long, value_name = "FILE.csv")]
+    grad_norms: Option<PathBuf>,
     /// What follows a loss that is not finite
     #[arg(long, value_enum, default_value = "stop")]
     on_nan: OnNan,
@@ -134,8 +143,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     }
     let pixels = pixels(&settings, &model, &set, dims)?;
     checkpoint::folder(&args.out)?;
-    let log = args.log.clone().unwrap_or_else(|| args.out.join("log.csv"));
-    output::probe(&log)?;
+    let log_file = args.log.clone().unwrap_or_else(|| args.out.join("log.csv"));
+    output::probe(&log_file)?;
+    args.grad_norms.as_deref().map(output::probe).transpose()?;
 
     let backend = args.backend.unwrap_or_else(BackendName::best);
     let begun = Instant::now();
@@ -158,7 +168,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         test: test.as_ref(),
         codes: &codes,
         out: &args.out,
-        log: &log,
+        log: &log_file,
+        events: args.tensorboard.as_deref(),
+        norms: args.grad_norms.as_deref(),
         every: args.recovery_interval.unwrap_or_else(|| source.steps()),
         keep: args.checkpoint_hist.into(),
         skips: args.on_nan == OnNan::Skip,
@@ -180,6 +192,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         }
     })?;
     bar.finish();
+    let name = args.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let curves = figure::runs::errors(&[Run { name, lines: log::read(&log_file)? }], false)?;
+    output::write(&args.out.join("curves.svg"), Mode::Data, curves.as_bytes())?;
     let seconds = end.elapsed.as_secs_f64();
     let rate = if seconds > 0.0 { (end.steps * s.batch) as f64 / seconds } else { 0.0 };
     let mut said = match (&end.model, end.signal) {

@@ -2,9 +2,13 @@
 //!
 //! | module | is |
 //! |---|---|
+//! | [`curves`] | lines over axes, in panels |
 //! | [`matrix`] | a confusion matrix |
+//! | [`runs`] | logs of training, and values of layers, in the manner of the paper's figures |
 
+pub mod curves;
 pub mod matrix;
+pub mod runs;
 
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics};

@@ -5,16 +5,21 @@
 
 use crate::output::{self, Mode};
 use crate::render::Failure;
+use ir::Diagnostic;
+use serde::Deserialize;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const HEADINGS: &str = "iteration,epoch,lr,loss,train_error,test_error";
 
-pub struct Log {
+/// A table whose first column is the iteration, and which is written line by line.
+pub struct Table {
     path: PathBuf,
     file: File,
 }
+
+pub struct Log(Table);
 
 /// One line.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -29,12 +34,23 @@ pub struct Line {
     pub test_error: Option<f64>,
 }
 
-impl Log {
-    /// Opens the log of a run that has done `iteration` steps.
+/// A line as it stands in the file.
+#[derive(Deserialize)]
+struct Row {
+    iteration: u64,
+    epoch: f64,
+    lr: f64,
+    loss: Option<f64>,
+    train_error: Option<f64>,
+    test_error: Option<f64>,
+}
+
+impl Table {
+    /// Opens the table of a run that has done `iteration` steps.
     ///
     /// Errors: E0803, E0805.
-    pub fn open(path: &Path, iteration: u64) -> Result<Log, Failure> {
-        let mut text = format!("{HEADINGS}\n");
+    pub fn open(path: &Path, headings: &str, iteration: u64) -> Result<Table, Failure> {
+        let mut text = format!("{headings}\n");
         if iteration > 0 && path.is_file() {
             let old = crate::import::read_file(path, u64::from(u32::MAX))?;
             for line in String::from_utf8_lossy(&old).split_inclusive('\n').filter(|l| l.ends_with('\n')) {
@@ -46,7 +62,23 @@ impl Log {
         }
         output::write(path, Mode::Data, text.as_bytes())?;
         let file = File::options().append(true).open(path).map_err(|e| output::failure(path, 0, &e))?;
-        Ok(Log { path: path.to_path_buf(), file })
+        Ok(Table { path: path.to_path_buf(), file })
+    }
+
+    /// Appends a line of numbers.
+    ///
+    /// Errors: E0803.
+    pub fn write(&mut self, line: &str) -> Result<(), Failure> {
+        self.file.write_all(format!("{line}\n").as_bytes()).map_err(|e| output::failure(&self.path, 0, &e))
+    }
+}
+
+impl Log {
+    /// Opens the log of a run that has done `iteration` steps.
+    ///
+    /// Errors: those of [`Table::open`].
+    pub fn open(path: &Path, iteration: u64) -> Result<Log, Failure> {
+        Table::open(path, HEADINGS, iteration).map(Log)
     }
 
     /// Errors: E0803.
@@ -54,9 +86,23 @@ impl Log {
         let text = |v: Option<f64>| v.map_or(String::new(), |v| format!("{v:.6}"));
         let (loss, error) = (text(line.window.map(|w| w.0)), text(line.window.map(|w| w.1)));
         let Line { iteration, epoch, lr, .. } = line;
-        let line = format!("{iteration},{epoch:.4},{lr},{loss},{error},{}\n", text(line.test_error));
-        self.file.write_all(line.as_bytes()).map_err(|e| output::failure(&self.path, 0, &e))
+        self.0.write(&format!("{iteration},{epoch:.4},{lr},{loss},{error},{}", text(line.test_error)))
     }
+}
+
+/// The lines of a log.
+///
+/// Errors: E0805, E0913.
+pub fn read(path: &Path) -> Result<Vec<Line>, Failure> {
+    let bytes = crate::import::read_file(path, u64::from(u32::MAX))?;
+    let rows = csv::Reader::from_reader(&bytes[..]).into_deserialize().map(|row: Result<Row, csv::Error>| {
+        let Row { iteration, epoch, lr, loss, train_error, test_error } = row?;
+        Ok(Line { iteration, epoch, lr, window: loss.zip(train_error), test_error })
+    });
+    rows.collect::<Result<_, csv::Error>>().map_err(|e| {
+        let d = Diagnostic::error("E0913", format!("'{}' is no log of training: {e}", path.display()));
+        Failure::from(d.help("give the log.csv of a run, or its folder")).in_file(path)
+    })
 }
 
 #[cfg(test)]
@@ -77,5 +123,21 @@ mod tests {
         let mut log = Log::open(&path, 100).unwrap();
         log.write(&line(150)).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        assert_eq!(read(&path).unwrap(), [50, 100, 150].map(line));
+    }
+
+    #[test]
+    fn what_is_no_log_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.csv");
+        let texts = ["a,b\n1,2\n", "iteration,epoch,lr,loss,train_error,test_error\n1,2,x,,,\n", "\u{0}\n\"\n"];
+        for text in texts {
+            std::fs::write(&path, text).unwrap();
+            let e = read(&path).unwrap_err();
+            assert_eq!(e.diagnostics.0[0].code, "E0913", "{text}");
+        }
+        assert_eq!(read(&dir.path().join("none.csv")).unwrap_err().diagnostics.0[0].code, "E0805");
+        std::fs::write(&path, format!("{HEADINGS}\n")).unwrap();
+        assert_eq!(read(&path).unwrap(), []);
     }
 }

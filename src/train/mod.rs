@@ -10,6 +10,7 @@
 //! | [`run`] | the loop |
 //! | [`checkpoint`] | a run as one file |
 //! | [`log`] | the run's CSV |
+//! | [`events`] | the same for TensorBoard |
 //!
 //! # Invariants
 //! - The state after iteration i depends on model, data and [`settings::Settings`] alone: neither on threads nor on
@@ -17,6 +18,7 @@
 
 pub mod checkpoint;
 pub mod data;
+pub mod events;
 pub mod log;
 pub mod random;
 pub mod run;

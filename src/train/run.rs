@@ -3,7 +3,8 @@
 use super::checkpoint::{self, Checkpoint, Progress, Run};
 use super::data::feed::Source;
 use super::data::{Feed, Pixels, Set};
-use super::log::{Line, Log};
+use super::events::Events;
+use super::log::{Line, Log, Table};
 use super::random::Epoch;
 use super::schedule::{Until, WINDOW};
 use super::settings::{Colour, Crop, Settings};
@@ -35,6 +36,10 @@ pub struct Job<'a> {
     pub out: &'a Path,
     /// The CSV log.
     pub log: &'a Path,
+    /// Where events for TensorBoard go.
+    pub events: Option<&'a Path>,
+    /// A CSV for norms of gradients, of the first step and of the last of each window.
+    pub norms: Option<&'a Path>,
     /// Steps between two checkpoints.
     pub every: u64,
     /// Checkpoints that are kept.
@@ -111,6 +116,9 @@ impl Job<'_> {
         let mut step = Step::new(self.codes, &mut tensor)?;
         let mut progress = from.map(|c| c.run.progress).unwrap_or_default();
         let mut log = Log::open(self.log, progress.iteration)?;
+        let mut events = self.events.map(|dir| Events::create(dir, progress.iteration)).transpose()?;
+        let headings = step.weights().iter().fold("iteration".to_string(), |h, (_, name)| h + "," + name);
+        let mut norms = self.norms.map(|path| Table::open(path, &headings, progress.iteration)).transpose()?;
         let mut feed = Feed::start(self.source.clone(), progress.iteration)?;
         let (begun, first) = (Instant::now(), progress.iteration);
         let (network, data) = (signature(&self.model.graph), self.source.set.fingerprint());
@@ -127,6 +135,13 @@ impl Job<'_> {
             let outcome = step.run(&batch.x, &batch.labels, lr as f32);
             feed.give_back(batch);
             if outcome.loss.is_finite() {
+                let done = progress.iteration + 1;
+                if let Some(table) = &mut norms
+                    && (done == 1 || done.is_multiple_of(WINDOW) || done == s.iterations)
+                {
+                    let values = step.gradient_norms(s);
+                    table.write(&values.iter().fold(done.to_string(), |line, v| format!("{line},{v:.6e}")))?;
+                }
                 step.accept()?;
                 progress.seen += s.batch;
                 progress.wrong += outcome.wrong;
@@ -149,6 +164,7 @@ impl Job<'_> {
             }
             if line.window.is_some() || line.test_error.is_some() {
                 log.write(&line)?;
+                events.as_mut().map(|e| e.write(&line)).transpose()?;
             }
             if progress.iteration.is_multiple_of(self.every) && progress.iteration < s.iterations {
                 if !step.is_finite() {

@@ -190,6 +190,27 @@ impl<'a> Step<'a> {
         Ok(())
     }
 
+    /// Filters and matrices that are trained: their places in the state, and their names.
+    pub fn weights(&self) -> Vec<(usize, &str)> {
+        let state = self.codes.state.iter().enumerate();
+        let weights = state.filter(|(_, t)| t.kind == StateKind::Parameter && t.ty.shape.len() > 1);
+        weights.map(|(i, t)| (i, t.name.as_str())).collect()
+    }
+
+    /// Norms of the loss's gradients for [`weights`](Self::weights), between [`run`](Self::run) and
+    /// [`accept`](Self::accept): a gradient is what the step added to the momentum, without the decay.
+    pub fn gradient_norms(&self, s: &Settings) -> Vec<f64> {
+        let parameters = self.codes.state.iter().filter(|t| t.kind == StateKind::Parameter).count();
+        let before = |i| floats(self.execution.input(INPUTS_BEFORE_STATE + i).unwrap_or_default()).map(f64::from);
+        let after = |i| floats(self.execution.output(OUTPUTS_BEFORE_STATE + i).unwrap_or_default()).map(f64::from);
+        let norm = |(i, _): (usize, &str)| {
+            let momenta = after(parameters + i).zip(before(parameters + i));
+            let gradient = momenta.zip(before(i)).map(|((new, old), w)| new - s.momentum * old - s.weight_decay * w);
+            gradient.map(|g| g * g).sum::<f64>().sqrt()
+        };
+        self.weights().into_iter().map(norm).collect()
+    }
+
     /// Name, shape and elements of every tensor of the state.
     pub fn state(&self) -> Vec<(String, Vec<u64>, &[u8])> {
         let bytes = |i| self.execution.input(INPUTS_BEFORE_STATE + i).unwrap_or_default();

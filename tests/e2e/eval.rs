@@ -1,7 +1,7 @@
 //! Evaluation: the counts of others, crops and sizes computed by hand, pictures and classes that are not as expected.
 
 use super::train::set_up;
-use super::{data, path, run};
+use super::{data, npy, path, run};
 use crate::command::{Scratch, rescc};
 use crate::{skip, test};
 use libtest_mimic::Trial;
@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
         test("e2e::eval::a_scale_is_a_network_of_that_size", scale),
         test("e2e::eval::ten_crops_are_ten_pictures", ten_crops),
         test("e2e::eval::classes_go_by_their_names", names),
+        test("e2e::eval::responses_are_deviations_of_batch_norms", responses),
         test("hostile::eval::data", hostile_data),
         test("hostile::eval::a_broken_picture_among_others", broken_picture),
         test("hostile::eval::networks", hostile_networks),
@@ -174,6 +175,42 @@ fn names() {
     assert_eq!(rows, [0, 2, 0, 2, 0]);
 }
 
+/// Deviations from values that `run` computes for one picture at a time, and their figure.
+fn responses() {
+    let dir = Scratch::new();
+    let model = network(&dir, "m.rir", 16, 2);
+    let data = folder(&dir, 2, 2);
+    let common = ["--data", &data, "--preprocess", "cifar crop=16"];
+    let file = dir.path("responses.csv");
+    let found = eval(&[&[&*model, "--responses", &file], &common[..]].concat());
+    let layers = found["responses"][0]["layers"].as_array().unwrap();
+    assert_eq!((layers.len(), &layers[6]["name"]), (7, &"layer3.0.conv2".into()));
+    for (name, tap) in [("conv1", "bn1"), ("layer3.0.conv2", "layer3.0.bn2")] {
+        let mut values = Vec::new();
+        for picture in ["c0/0", "c0/1", "c1/0", "c1/1"] {
+            let input = dir.path(&format!("pictures/{picture}.ppm"));
+            let args = ["run", &model, "--preprocess", "cifar crop=16", "--input", &input, "--tap", tap, "--tap-dir"];
+            rescc(&[&args, &[&*dir.path("")][..]].concat()).succeeds();
+            values.extend(npy(dir.path(&format!("{tap}.npy")).as_ref()));
+        }
+        let n = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / n;
+        let std = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let ours = layers.iter().find(|l| l["name"] == name).unwrap()["std"].as_f64().unwrap();
+        assert!((ours - std).abs() < 1e-4 * std, "{name}: {ours}, not {std}");
+    }
+    let table = String::from_utf8(dir.read("responses.csv")).unwrap();
+    assert!(table.starts_with("model,layer,name,std\nm,1,conv1,") && table.lines().count() == 8, "{table}");
+    let figure = dir.path("responses.svg");
+    eval(&[&[&*model, &*model, "--responses", &figure], &common[..]].concat());
+    assert!(String::from_utf8(dir.read("responses.svg")).unwrap().contains("sorted by size"));
+    dir.write("dense.rir", "rir 1\n\ngraph @g(%x: f32[N,3,16,16]) -> (%y) {\n  %p = global_avg_pool %x : f32[N,3]\n  %y = softmax %p : f32[N,3]\n}\n");
+    std::fs::create_dir_all(dir.path("pictures/c2")).unwrap();
+    std::fs::copy(dir.path("pictures/c0/0.ppm"), dir.path("pictures/c2/0.ppm")).unwrap();
+    let outcome = rescc(&[&["eval", &dir.path("dense.rir"), "--responses", &file], &common[..]].concat());
+    outcome.fails(3, &["E0914", "no 3x3 convolution"]);
+}
+
 fn hostile_data() {
     let dir = set_up();
     let model = network(&dir, "m.rir", 32, 10);
@@ -253,6 +290,15 @@ fn published(cifar: &Path) {
     let figure = dir.path("matrix.svg");
     let text = rescc(&["eval", &models[0], &models[1], "--data", &data, "--json", "--confusion", &figure]).succeeds();
     let found = json(&text);
+    // The deeper network responds less, as figure 7 of the paper says.
+    let responses = dir.path("responses.svg");
+    let first = ["--data", &data, "--json", "--limit", "1000", "--responses", &responses];
+    let shown = json(&rescc(&[&["eval", &models[0], &models[1]], &first[..]].concat()).succeeds());
+    for (i, measured) in [(0, 0.732), (1, 0.596)] {
+        let layers = shown["responses"][i]["layers"].as_array().unwrap();
+        let mean = layers.iter().map(|l| l["std"].as_f64().unwrap()).sum::<f64>() / layers.len() as f64;
+        assert!((mean - measured).abs() < 6e-4, "{mean}, not {measured}");
+    }
     for (i, counts) in [(0, [9173, 9966]), (1, [9263, 9978])] {
         assert_eq!([&found["models"][i]["top1"], &found["models"][i]["top5"]], counts, "{found}");
     }

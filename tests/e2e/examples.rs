@@ -27,6 +27,7 @@ fn example(verb: &str) {
     for f in files {
         dir.write(&format!("cifar/{f}.bin"), vec![7; 26 * 3073]);
     }
+    dir.write("run.csv", "iteration,epoch,lr,loss,train_error,test_error\n50,0.1,0.1,2.3,0.9,\n390,1,0.1,,,0.8\n");
     let help = rescc(&[verb, "--help"]).succeeds();
     let example = help.split("Example:").nth(1).unwrap_or_else(|| panic!("{verb} --help has no example"));
     let lines: Vec<&str> = example.lines().filter_map(|l| l.trim().strip_prefix("rescc ")).collect();

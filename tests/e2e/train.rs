@@ -13,6 +13,7 @@ pub fn tests() -> Vec<Trial> {
         test("e2e::train::a_killed_run_goes_on", killed),
         test("e2e::train::a_signal_leaves_a_checkpoint", signal),
         test("e2e::train::the_trained_model_is_a_model", trained_model),
+        test("e2e::train::what_a_run_leaves_to_look_at", traces),
         test("hostile::train::data", data),
         test("hostile::train::checkpoints", checkpoints),
         test("hostile::train::a_full_disk_loses_nothing", full_disk),
@@ -151,6 +152,41 @@ fn trained_model() {
     let text = String::from_utf8(dir.read("run/model.rir")).unwrap();
     assert!(text.contains("mean_tensor=\"preprocess.mean\"") && text.contains("\"airplane\""), "{text}");
     rescc(&["compile", &model, "-o", &dir.path("exe")]).succeeds();
+}
+
+/// Curves, events and norms of gradients; those of a run that goes on are those of one that did not stop.
+fn traces() {
+    let dir = set_up();
+    let (norms, events) = (dir.path("norms.csv"), dir.path("events"));
+    let more = ["--grad-norms", &norms, "--tensorboard", &events, "--iters", "120", "--batch", "20", "--lr", "0.05"];
+    train(&dir, "run", &[&more[..], &["--checkpoint-hist", "99"]].concat()).succeeds();
+    let table = String::from_utf8(dir.read("norms.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = table.lines().map(|l| l.split(',').collect()).collect();
+    assert_eq!(rows.iter().map(|r| r[0]).collect::<Vec<_>>(), ["iteration", "1", "50", "100", "120"]);
+    assert_eq!((rows[0][1], rows[0].last()), ("conv1.weight", Some(&"linear.weight")));
+    let is_norm = |v: &&str| v.parse::<f64>().is_ok_and(|v| v > 0.0 && v.is_finite());
+    assert!(rows[1..].iter().flat_map(|r| &r[1..]).all(|v| is_norm(&v)), "{table}");
+    let curves = String::from_utf8(dir.read("run/curves.svg")).unwrap();
+    assert!(curves.contains(">\nrun\n") && curves.contains("iterations"), "{curves}");
+    let files = || std::fs::read_dir(&events).unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
+    assert!(files().count() == 1 && files().all(|f| f.starts_with("events.out.tfevents.")));
+    // From a checkpoint on: the same lines again.
+    let at = dir.path("run/checkpoint-0000000084.safetensors");
+    let again = ["--resume", &at, "--grad-norms", &norms, "--tensorboard", &events];
+    std::fs::create_dir(dir.path("again")).unwrap();
+    std::fs::copy(dir.path("run/log.csv"), dir.path("again/log.csv")).unwrap();
+    train(&dir, "again", &again).succeeds();
+    assert_eq!(String::from_utf8(dir.read("norms.csv")).unwrap(), table);
+    assert_eq!(files().count(), 2);
+    // Two logs in one figure.
+    let (figure, logs) = (dir.path("both.svg"), [dir.path("run"), dir.path("again/log.csv")]);
+    rescc(&["plot", &logs[0], &logs[1], "-o", &figure, "--apart"]).succeeds();
+    let text = String::from_utf8(dir.read("both.svg")).unwrap();
+    assert!(text.contains(">\nagain\n") && text.contains("test error (%)"), "{text}");
+    rescc(&["plot", &logs[0], "-o", &figure, "--names", "a,b"]).fails(3, &["E0911", "2 names for 1 runs"]);
+    rescc(&["plot", &dir.path("m.rir"), "-o", &figure]).fails(3, &["E0913", "no log of training"]);
+    rescc(&["plot", &dir.path("nowhere"), "-o", &figure]).fails(3, &["E0805"]);
+    rescc(&["plot", &logs[0], "-o", &dir.path("no/where.svg")]).fails(5, &["E0803"]);
 }
 
 fn data() {

@@ -1,6 +1,7 @@
 //! Gradients: rules against differences, whole networks against directional derivatives, steps against their formulas.
 
 mod networks;
+mod norms;
 mod rules;
 mod step;
 mod value;
@@ -11,7 +12,7 @@ use libtest_mimic::Trial;
 use passes::autodiff::{TrainOptions, training_step};
 
 pub fn tests() -> Vec<Trial> {
-    [rules::tests(), networks::tests(), step::tests()].into_iter().flatten().collect()
+    [rules::tests(), networks::tests(), norms::tests(), step::tests()].into_iter().flatten().collect()
 }
 
 /// `// test grad [FROZEN…]`: the training step of the file's graph, or the problem that it has.
