@@ -453,7 +453,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("E0792", "A model is slower than in the baseline by more than `--fail-above` allows."),
     (
         "E0793",
-        "A register tile of the templates does not reach the share of the peak that `hwbench --assert` asks for.",
+        "A kernel of the templates does not reach the share of the estimated speed that `hwbench --assert` asks for.",
     ),
     ("E0800", "A bug of rescc. Please report it with the command line and, if you may, the file; nothing was written."),
     (

@@ -16,7 +16,7 @@ pub struct Args {
     /// Keep the rates for `rescc bench`, in the user's cache folder
     #[arg(long)]
     save: bool,
-    /// Exit with 1 if a register tile is under 85 % of the peak
+    /// Exit with 1 if a kernel is under 85 % of the speed that the estimate expects
     #[arg(long)]
     assert: bool,
     /// How tables are printed
@@ -30,7 +30,7 @@ pub struct Args {
     backend: Option<BackendName>,
 }
 
-/// Share of the peak that a register tile has to reach.
+/// Share of the expected speed that a kernel has to reach.
 const LEAST_SHARE: f64 = 0.85;
 
 impl Args {
@@ -44,7 +44,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let target = backend.legal(toolchain::target(&args.target)?);
     let mut m = machine::measure(&target, backend, env.threads, Effort::Full)?;
     m.call_ns = Some(machine::fork_join(&target, backend, env.threads)?);
-    let tiles = machine::tiles(&target, backend, m.fma_gflops.one)?;
+    let tiles = machine::tiles(&target, backend, &m)?;
     let mut done = Done::new(
         text(&m, &tiles, args.format),
         json!({
@@ -59,17 +59,18 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         env.say(format!("saved to {}", path.display()));
         done.result["saved"] = path.display().to_string().into();
     }
-    let slow: Vec<&TileSpeed> = tiles.iter().filter(|t| t.of_peak < LEAST_SHARE).collect();
+    let share = |t: &TileSpeed| t.gflops / t.expected_gflops;
+    let slow: Vec<&TileSpeed> = tiles.iter().filter(|t| share(t) < LEAST_SHARE).collect();
     if args.assert && !slow.is_empty() {
         let text = format!(
-            "{} of {} register tiles are under {:.0} % of the peak",
+            "{} of {} kernels are under {:.0} % of the expected speed",
             slow.len(),
             tiles.len(),
             100.0 * LEAST_SHARE
         );
         let mut d = Diagnostic::error("E0793", text).class(Class::Negative);
         for t in slow {
-            d = d.note(format!("{} in {}: {:.1} %", t.tile, t.kernel, 100.0 * t.of_peak));
+            d = d.note(format!("{} in {}: {:.1} %", t.tile, t.kernel, 100.0 * share(t)));
         }
         done.diagnostics.push(d.help("measure again on an idle machine"));
         done.exit = 1;
@@ -91,7 +92,7 @@ fn text(m: &Measured, tiles: &[TileSpeed], format: Format) -> String {
     if let Some(calls) = m.call_ns {
         s.row(row("an empty call".into(), String::new(), calls, "ns"));
     }
-    let mut t = Sheet::new(3, &["tile", "filter", "kernel", "GFLOP/s", "% of peak"]);
+    let mut t = Sheet::new(3, &["tile", "filter", "kernel", "GFLOP/s", "% of peak", "expected"]);
     for x in tiles {
         t.row(vec![
             x.tile.clone(),
@@ -99,6 +100,7 @@ fn text(m: &Measured, tiles: &[TileSpeed], format: Format) -> String {
             x.kernel.clone(),
             format!("{:.1}", x.gflops),
             format!("{:.1}", 100.0 * x.of_peak),
+            format!("{:.1}", x.expected_gflops),
         ]);
     }
     let head = match format {

@@ -137,8 +137,9 @@ impl CompiledKernel {
     /// writes there during the call.
     unsafe fn call(&self, tasks: Range<i64>, pointers: &[*mut u8]) {
         let count = tasks.end - tasks.start;
-        // Several ranges a thread, so that uneven tasks level out.
-        let ranges = (rayon::current_num_threads() as i64 * 4).min(count).max(1);
+        // Several ranges a thread, so that uneven tasks level out; a thread alone has nothing to level.
+        let threads = rayon::current_num_threads() as i64;
+        let ranges = if threads == 1 { 1 } else { (threads * 4).min(count).max(1) };
         let buffers = Pointers(pointers);
         let run = |i: i64| {
             let (lo, hi) = (tasks.start + count * i / ranges, tasks.start + count * (i + 1) / ranges);
