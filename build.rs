@@ -1,9 +1,10 @@
 //! Builds what `rescc` puts into artefacts, so that a machine with only `rescc` can make them:
 //!
 //! - `RESCC_HOST_LIB`: `runtime/standalone`, the freestanding host program of an executable, a static archive;
-//! - `RESCC_CORE_OBJ`: `runtime/core`, the inference driver, one object.
+//! - `RESCC_CORE_OBJ`: `runtime/core`, the inference driver, one object;
+//! - `RESCC_TRAIN_OBJ`: the same with training instead of inference.
 //!
-//! Both paths are set for `include_bytes!(env!(…))`. Baseline x86-64 and position-independent, whatever `rescc`
+//! The paths are set for `include_bytes!(env!(…))`. Baseline x86-64 and position-independent, whatever `rescc`
 //! itself is built for.
 
 use std::path::Path;
@@ -39,17 +40,22 @@ fn main() {
     run(cargo);
     println!("cargo::rustc-env=RESCC_HOST_LIB={}", target_dir.join("release/librescc_host.a").display());
 
-    let core = out.join("rescc_core.o");
-    let mut rustc = Command::new(std::env::var("RUSTC").expect("cargo sets RUSTC"));
-    rustc.args(["--edition", "2024", "--crate-type", "lib", "--crate-name", "rescc_core"]);
-    rustc.arg(format!("--emit=obj={}", core.display()));
-    rustc.args(["-Copt-level=3", "-Cpanic=abort", "-Ccodegen-units=1", "-Crelocation-model=pic"]);
-    rustc.args(["-Ctarget-cpu=x86-64", "-Cforce-unwind-tables=no", "runtime/core/lib.rs"]);
-    for name in OUTER {
-        rustc.env_remove(name);
+    for (name, source, variable) in [
+        ("rescc_core", "runtime/core/lib.rs", "RESCC_CORE_OBJ"),
+        ("rescc_train", "runtime/core/train.rs", "RESCC_TRAIN_OBJ"),
+    ] {
+        let object = out.join(format!("{name}.o"));
+        let mut rustc = Command::new(std::env::var("RUSTC").expect("cargo sets RUSTC"));
+        rustc.args(["--edition", "2024", "--crate-type", "lib", "--crate-name", name]);
+        rustc.arg(format!("--emit=obj={}", object.display()));
+        rustc.args(["-Copt-level=3", "-Cpanic=abort", "-Ccodegen-units=1", "-Crelocation-model=pic"]);
+        rustc.args(["-Ctarget-cpu=x86-64", "-Cforce-unwind-tables=no", source]);
+        for name in OUTER {
+            rustc.env_remove(name);
+        }
+        run(rustc);
+        println!("cargo::rustc-env={variable}={}", object.display());
     }
-    run(rustc);
-    println!("cargo::rustc-env=RESCC_CORE_OBJ={}", core.display());
 }
 
 fn run(mut command: Command) {

@@ -1,9 +1,13 @@
-//! From a compiled program to what a user ships: the objects of a model, and executables and libraries of them.
+//! From compiled programs to what a user ships: the objects of a model, and executables and libraries of them.
+
+mod train;
+
+pub use train::Training;
 
 use backends::Backend;
 use backends::exec::AlignedBytes;
 use backends::link::Input;
-use backends::object::{self, Member, ModelDesc, Piece, PreprocessDesc};
+use backends::object::{self, CodeDesc, Member, ModelDesc, Piece, PreprocessDesc};
 use ir::graph::ModelInfo;
 use ir::program::Space;
 use ir::store::TensorStore;
@@ -17,6 +21,8 @@ use std::io::{self, Write};
 static HOST: &[u8] = include_bytes!(env!("RESCC_HOST_LIB"));
 /// The inference driver, one object.
 static CORE: &[u8] = include_bytes!(env!("RESCC_CORE_OBJ"));
+/// The driver and the functions of training, one object.
+static TRAIN: &[u8] = include_bytes!(env!("RESCC_TRAIN_OBJ"));
 /// The prefix that the host expects of its model.
 const HOST_PREFIX: &str = "rescc";
 
@@ -41,6 +47,8 @@ pub struct Source<'a> {
 pub struct Objects<'a> {
     /// File names and contents: kernels and descriptor.
     code: Vec<(String, Vec<u8>)>,
+    /// The runtime's object.
+    runtime: (&'static str, &'static [u8]),
     constants: Constants<'a>,
     header: String,
     prefix: String,
@@ -59,13 +67,9 @@ impl<'a> Objects<'a> {
             name: source.name,
             version: env!("CARGO_PKG_VERSION"),
             target: source.target.name,
-            kernels: p.kernels.iter().map(|k| k.name.as_str()).collect(),
-            calls: object::calls(p),
+            code: CodeDesc::new(p),
             weights_bytes: constants.len_bytes,
-            arena_bytes: p.arena_bytes,
-            scratch_bytes: p.scratch_bytes(),
             batch: u32::try_from(source.batch).unwrap_or(u32::MAX),
-            group: u32::try_from(p.batch).unwrap_or(u32::MAX),
             input: [channels, height, width],
             classes,
             macs: source.macs,
@@ -76,15 +80,26 @@ impl<'a> Objects<'a> {
         };
         let header = object::header(&model);
         let model = object::model_object(&model)?;
+        Ok(Objects::assemble(kernels, ("model.o", model), ("core.o", CORE), constants, header, prefix))
+    }
+
+    fn assemble(
+        kernels: Vec<Vec<u8>>,
+        descriptor: (&str, Vec<u8>),
+        runtime: (&'static str, &'static [u8]),
+        constants: Constants<'a>,
+        header: String,
+        prefix: String,
+    ) -> Objects<'a> {
         let mut code: Vec<(String, Vec<u8>)> =
             kernels.into_iter().enumerate().map(|(i, o)| (format!("kernels{i}.o"), o)).collect();
-        code.push(("model.o".into(), model));
-        Ok(Objects { code, constants, header, prefix })
+        code.push((descriptor.0.into(), descriptor.1));
+        Objects { code, runtime, constants, header, prefix }
     }
 
     /// Bytes of machine code, descriptor and driver, without weights and host.
     pub fn code_bytes(&self) -> usize {
-        self.code.iter().map(|(_, o)| o.len()).sum::<usize>() + CORE.len()
+        self.code.iter().map(|(_, o)| o.len()).sum::<usize>() + self.runtime.1.len()
     }
 
     pub fn header(&self) -> &str {
@@ -100,7 +115,7 @@ impl<'a> Objects<'a> {
         self.write_weights(&mut weights)?;
         let code = self.code.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
         let members: Vec<Member> = code
-            .chain([("weights.o", weights.as_slice()), ("core.o", CORE)])
+            .chain([("weights.o", weights.as_slice()), self.runtime])
             .map(|(name, bytes)| Member { name: name.into(), bytes })
             .collect();
         object::write_archive(&members, out)
@@ -116,7 +131,7 @@ impl<'a> Objects<'a> {
     pub fn inputs(&self, with_host: bool) -> Vec<Input<'_>> {
         let mut inputs: Vec<Input> = self.code.iter().map(|(name, bytes)| Input::bytes(name, bytes)).collect();
         inputs.push(Input::writer("weights.o", |file| self.write_weights(file)));
-        inputs.push(Input::bytes("core.o", CORE));
+        inputs.push(Input::bytes(self.runtime.0, self.runtime.1));
         inputs.extend(with_host.then(|| Input::bytes("host.a", HOST)));
         inputs
     }
@@ -134,7 +149,13 @@ pub fn constants(program: &Program, store: &dyn TensorStore) -> Result<AlignedBy
     Ok(out)
 }
 
+/// Every tensor in the weights section begins at a cache line.
+fn aligned(bytes: u64) -> u64 {
+    bytes.next_multiple_of(64)
+}
+
 /// The weights section.
+#[derive(Default)]
 struct Constants<'a> {
     pieces: Vec<Piece<'a>>,
     len_bytes: u64,
@@ -144,8 +165,21 @@ struct Constants<'a> {
 
 impl<'a> Constants<'a> {
     fn of(source: &Source<'a>) -> Result<Constants<'a>, Diagnostics> {
-        let mut slots: Vec<(u64, &str)> = source
-            .program
+        let mut constants = Constants::default();
+        constants.append(source.program, source.constants)?;
+        if let Some(tensor) = source.info.preprocess.as_ref().and_then(|p| p.mean_tensor.as_deref()) {
+            let bytes = bytes_of(source.tensors, tensor)?;
+            let offset = aligned(constants.len_bytes);
+            constants.len_bytes = offset + bytes.len() as u64;
+            constants.pieces.push(Piece { offset, bytes });
+            constants.mean = Some(offset);
+        }
+        Ok(constants)
+    }
+
+    /// Appends the constants of a program, which is all that is read of it.
+    fn append(&mut self, program: &Program, store: &'a dyn TensorStore) -> Result<(), Diagnostics> {
+        let mut slots: Vec<(u64, &str)> = program
             .slots
             .values()
             .filter_map(|s| match s.space {
@@ -155,20 +189,12 @@ impl<'a> Constants<'a> {
             .collect();
         slots.sort_unstable();
         slots.dedup_by_key(|s| s.0);
-        let mut pieces = Vec::with_capacity(slots.len() + 1);
+        let start = aligned(self.len_bytes);
         for (offset, name) in slots {
-            pieces.push(Piece { offset, bytes: bytes_of(source.constants, name)? });
+            self.pieces.push(Piece { offset: start + offset, bytes: bytes_of(store, name)? });
         }
-        let mut len_bytes = source.program.const_bytes;
-        let mut mean = None;
-        if let Some(tensor) = source.info.preprocess.as_ref().and_then(|p| p.mean_tensor.as_deref()) {
-            let bytes = bytes_of(source.tensors, tensor)?;
-            let offset = len_bytes.next_multiple_of(64);
-            len_bytes = offset + bytes.len() as u64;
-            pieces.push(Piece { offset, bytes });
-            mean = Some(offset);
-        }
-        Ok(Constants { pieces, len_bytes, mean })
+        self.len_bytes = start + program.const_bytes;
+        Ok(())
     }
 
     fn sha256(&self) -> [u8; 32] {

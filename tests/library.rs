@@ -6,7 +6,9 @@ use ::object as elf;
 use backends::Backend;
 use backends::cranelift::Cranelift;
 use backends::link::{self, Input, Linker};
-use backends::object::{self, Member, ModelDesc, Piece, PreprocessDesc};
+use backends::object::{
+    self, CODES, CodeDesc, Member, ModelDesc, Piece, PreprocessDesc, StateTensorDesc, TensorKind, TrainDesc,
+};
 use elf::read::{Object, ObjectSection, ObjectSymbol};
 use elf::{RelocationTarget, SymbolIndex};
 use ir::kernel::{KernelBuilder, Role};
@@ -14,7 +16,7 @@ use ir::program::{Call, SlotData, Space};
 use ir::target::X86_64_V2;
 use ir::{DType, Program};
 use libtest_mimic::Trial;
-use runtime::abi;
+use runtime::{abi, train};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -27,6 +29,7 @@ static CORE: &[u8] = include_bytes!(env!("RESCC_CORE_OBJ"));
 pub fn tests() -> Vec<Trial> {
     vec![
         test("library::the_descriptor_is_laid_out_as_the_runtime_reads_it", descriptor),
+        test("library::a_training_descriptor_is_laid_out_as_the_runtime_reads_it", training_descriptor),
         test("library::the_header_is_strict_c_and_cpp_and_its_example_compiles", header),
         test("library::two_models_in_one_program", two_models),
         test("library::a_shared_library_needs_nothing_but_memory_functions", shared_library),
@@ -92,13 +95,9 @@ fn desc<'a>(prefix: &'a str, p: &'a Program, labels: &'a [String]) -> ModelDesc<
         name: &p.name,
         version: "1.2.3",
         target: X86_64_V2.name,
-        kernels: p.kernels.iter().map(|k| k.name.as_str()).collect(),
-        calls: object::calls(p),
+        code: CodeDesc::new(p),
         weights_bytes: p.const_bytes,
-        arena_bytes: p.arena_bytes,
-        scratch_bytes: p.scratch_bytes(),
         batch: 1,
-        group: 1,
         input: [2, 3, 4],
         classes: 12,
         macs: 48,
@@ -144,10 +143,10 @@ fn descriptor() {
     let f32_at = |at: usize| f32::from_bits(u32_at(at));
     assert_eq!(m.bytes.len(), size_of::<abi::Model>());
     assert_eq!(u32_at(offset_of!(abi::Model, abi)), abi::ABI);
-    assert_eq!(u32_at(offset_of!(abi::Model, n_calls)), 2);
+    assert_eq!(u32_at(offset_of!(abi::Model, code.n_calls)), 2);
     assert_eq!(u64_at(offset_of!(abi::Model, weights_bytes)), 72);
-    assert_eq!(u64_at(offset_of!(abi::Model, arena_bytes)), 256);
-    assert_eq!(u64_at(offset_of!(abi::Model, scratch_bytes)), p.scratch_bytes());
+    assert_eq!(u64_at(offset_of!(abi::Model, code.arena_bytes)), 256);
+    assert_eq!(u64_at(offset_of!(abi::Model, code.scratch_bytes)), p.scratch_bytes());
     assert_eq!(u32_at(offset_of!(abi::Model, batch)), 1);
     assert_eq!(u32_at(offset_of!(abi::Model, channels)), 2);
     assert_eq!(u32_at(offset_of!(abi::Model, height)), 3);
@@ -169,14 +168,14 @@ fn descriptor() {
     assert_eq!(m.bytes[sha..sha + 32], std::array::from_fn::<u8, 32, _>(|i| i as u8));
     let (weights, offset) = m.pointers[&(pre + offset_of!(abi::Preprocess, mean_tensor))].clone();
     assert_eq!((weights.as_str(), offset), ("net_weights", 64));
-    assert_eq!(m.pointers[&offset_of!(abi::Model, weights)], ("net_weights".into(), 0));
+    assert_eq!(m.pointers[&offset_of!(abi::Model, code.weights)], ("net_weights".into(), 0));
     assert_eq!(m.text(&data, offset_of!(abi::Model, name)), "net");
     assert_eq!(m.text(&data, offset_of!(abi::Model, version)), "1.2.3");
-    assert_eq!(m.text(&data, offset_of!(abi::Model, target)), X86_64_V2.name);
+    assert_eq!(m.text(&data, offset_of!(abi::Model, code.target)), X86_64_V2.name);
     assert_eq!(m.text(&data, offset_of!(abi::Model, labels)), "cat\ntabby dog");
 
     // The call table and the arguments of its second call: arena 128, output 0; it waits for the first.
-    let (calls, offset) = m.pointers[&offset_of!(abi::Model, calls)].clone();
+    let (calls, offset) = m.pointers[&offset_of!(abi::Model, code.calls)].clone();
     let calls = data.at(&calls, offset as usize);
     assert_eq!(calls.bytes.len(), 2 * size_of::<abi::Call>());
     let second = size_of::<abi::Call>();
@@ -195,6 +194,77 @@ fn descriptor() {
     assert_eq!(number(one + offset_of!(abi::Arg, space)), abi::SPACE_OUTPUT);
     assert_eq!(number(one + offset_of!(abi::Arg, index)), 0);
     assert_eq!(abi::MAX_PARAMS, ir::program::verify::MAX_PARAMS);
+}
+
+fn training_descriptor() {
+    assert_eq!(object::JOB_BYTES, abi::JOB_BYTES);
+    assert_eq!(CODES[train::STEP], "step");
+    assert_eq!(CODES[train::GRAD], "grad");
+    assert_eq!(CODES[train::APPLY], "apply");
+    assert_eq!(CODES[train::STATISTICS], "statistics");
+    assert_eq!(CODES[train::PREDICT], "predict");
+    let p = program("net");
+    let tensor = |name: &str, offset, shape: &[u64], kind| StateTensorDesc {
+        name: name.into(),
+        offset,
+        shape: shape.to_vec(),
+        kind,
+    };
+    let t = TrainDesc {
+        prefix: "net",
+        name: "net",
+        version: "1.2.3",
+        target: X86_64_V2.name,
+        codes: std::array::from_fn(|i| CodeDesc { weights_at: 64 * i as u64, ..CodeDesc::new(&p) }),
+        batch: 5,
+        input: [2, 3, 4],
+        classes: 12,
+        options: "none".into(),
+        tensors: vec![tensor("s", 128, &[7], TensorKind::Statistic), tensor("w", 64, &[2, 3], TensorKind::Parameter)],
+        parameter_bytes: 192,
+        statistic_bytes: 64,
+        initial_at: 640,
+        saved_header: b"header".to_vec(),
+        hash_at: 3,
+    };
+    let bytes = object::train_object(&t).unwrap();
+    let file = elf::File::parse(&*bytes).unwrap();
+    let data = Data::of(&file);
+    let d = data.at("net_train", 0);
+    assert_eq!(d.bytes.len(), size_of::<train::Train>());
+    assert_eq!(d.u32(offset_of!(train::Train, abi)), abi::ABI);
+    assert_eq!(d.u32(offset_of!(train::Train, batch)), 5);
+    assert_eq!(d.u32(offset_of!(train::Train, classes)), 12);
+    assert_eq!(d.u32(offset_of!(train::Train, n_tensors)), 2);
+    assert_eq!(d.u32(offset_of!(train::Train, image)), 24);
+    assert_eq!(d.u32(offset_of!(train::Train, parameter_bytes)), 192);
+    assert_eq!(d.u32(offset_of!(train::Train, statistic_bytes)), 64);
+    assert_eq!(d.pointers[&offset_of!(train::Train, initial)], ("net_weights".into(), 640));
+    assert_eq!(d.u32(offset_of!(train::Train, header_bytes)), 6);
+    assert_eq!(d.u32(offset_of!(train::Train, hash_at)), 3);
+    assert_eq!(d.bytes_at(&data, offset_of!(train::Train, header), 6), b"header");
+    for i in 0..CODES.len() {
+        let at = offset_of!(train::Train, codes) + i * size_of::<abi::Code>();
+        assert_eq!(d.u32(at + offset_of!(abi::Code, n_calls)), 2);
+        assert_eq!(d.u32(at + offset_of!(abi::Code, group)), 1);
+        assert_eq!(d.pointers[&(at + offset_of!(abi::Code, weights))], ("net_weights".into(), 64 * i as i64));
+        assert_eq!(d.u32(at + offset_of!(abi::Code, arena_bytes)), 256);
+        assert_eq!(d.u32(at + offset_of!(abi::Code, scratch_bytes)), p.scratch_bytes() as u32);
+        assert_eq!(d.text(&data, at + offset_of!(abi::Code, target)), X86_64_V2.name);
+        assert_eq!(d.pointers[&(at + offset_of!(abi::Code, calls))].0, format!("net_{}_calls", CODES[i]));
+    }
+    let (tensors, offset) = d.pointers[&offset_of!(train::Train, tensors)].clone();
+    let tensors = data.at(&tensors, offset as usize);
+    assert_eq!(tensors.bytes.len(), 2 * size_of::<train::Tensor>());
+    let w = size_of::<train::Tensor>();
+    assert_eq!(tensors.text(&data, offset_of!(train::Tensor, name)), "s");
+    assert_eq!(tensors.text(&data, w + offset_of!(train::Tensor, name)), "w");
+    assert_eq!(tensors.u32(w + offset_of!(train::Tensor, offset)), 16);
+    assert_eq!(tensors.u32(w + offset_of!(train::Tensor, elements)), 6);
+    let shape = w + offset_of!(train::Tensor, shape);
+    assert_eq!([0, 4, 8, 12].map(|i| tensors.u32(shape + i)), [2, 3, 1, 1]);
+    assert_eq!(tensors.u32(w + offset_of!(train::Tensor, rank)), 2);
+    assert_eq!([0, w].map(|at| tensors.u32(at + offset_of!(train::Tensor, kind))), [train::STATISTIC, 0]);
 }
 
 /// Data symbols of an object, with what their pointers point to.
@@ -235,13 +305,24 @@ impl Data {
 }
 
 impl Item {
+    fn u32(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.bytes[at..at + 4].try_into().unwrap())
+    }
+
+    /// Bytes that the pointer at `offset` points to.
+    fn bytes_at(&self, data: &Data, offset: usize, len: usize) -> Vec<u8> {
+        let (symbol, addend) = &self.pointers[&offset];
+        data.at(symbol, *addend as usize).bytes[..len].to_vec()
+    }
+
     /// The text that the pointer at `offset` points to.
     fn text(&self, data: &Data, offset: usize) -> String {
         let (symbol, addend) = &self.pointers[&offset];
         let bytes = data.at(symbol, *addend as usize).bytes;
         let (zero, text) = bytes.split_last().expect("a text ends in a zero");
         assert_eq!(*zero, 0);
-        String::from_utf8(text.to_vec()).unwrap()
+        let end = text.iter().position(|&b| b == 0).unwrap_or(text.len());
+        String::from_utf8(text[..end].to_vec()).unwrap()
     }
 }
 

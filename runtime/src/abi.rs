@@ -16,6 +16,13 @@ pub const MAX_PARAMS: usize = 16;
 /// Most workers that one inference can use.
 pub const MAX_WORKERS: usize = 64;
 
+/// What two workers and more need in the arena beside their counters.
+pub const JOB_BYTES: u64 = 256;
+
+/// Most inputs and outputs that a program can have.
+pub const MAX_INPUTS: usize = 5;
+pub const MAX_OUTPUTS: usize = 2;
+
 /// Base that an argument's offset counts from.
 pub const SPACE_ARENA: u32 = 0;
 pub const SPACE_CONST: u32 = 1;
@@ -46,36 +53,43 @@ pub struct Call {
     pub tasks: u64,
 }
 
+/// A compiled program, which the driver walks.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Code {
+    pub n_calls: u32,
+    /// Images that one run of the calls computes.
+    pub group: u32,
+    pub calls: *const Call,
+    /// Constants, 64-byte aligned.
+    pub weights: *const u8,
+    /// Activations of one run.
+    pub arena_bytes: u64,
+    /// Scratch of one worker.
+    pub scratch_bytes: u64,
+    /// The CPU that it needs, NUL-terminated, e.g. `x86-64-v3`.
+    pub target: *const u8,
+}
+
 /// A compiled model. Everything it points to is read-only and lives as long as the program.
 #[repr(C)]
 pub struct Model {
     pub abi: u32,
-    pub n_calls: u32,
-    pub calls: *const Call,
-    /// Weights section, 64-byte aligned.
-    pub weights: *const u8,
-    pub weights_bytes: u64,
-    /// Activations for one image batch of `batch`.
-    pub arena_bytes: u64,
-    /// Scratch of one worker.
-    pub scratch_bytes: u64,
-    /// Images of an inference: any multiple of this.
+    /// Images of an inference: any multiple of this, which is a multiple of `code.group`.
     pub batch: u32,
+    pub code: Code,
+    pub weights_bytes: u64,
     pub channels: u32,
     pub height: u32,
     pub width: u32,
     /// f32 elements of the output for one image.
     pub classes: u32,
-    /// Images that one run of the calls computes; divides `batch`.
-    pub group: u32,
     /// Multiply-adds of one image, and weights of the network, as it was written.
     pub macs: u64,
     pub params: u64,
     /// NUL-terminated.
     pub name: *const u8,
     pub version: *const u8,
-    /// e.g. `x86-64-v3`
-    pub target: *const u8,
     /// Class names, one a line, `labels_bytes` long, not terminated; empty if unknown.
     pub labels: *const u8,
     pub labels_bytes: u64,
@@ -127,3 +141,5 @@ pub const WEIGHTS_WRONG: i32 = -6;
 pub const SELFTEST_DIFFERS: i32 = -7;
 pub const LABEL_OUT_OF_RANGE: i32 = -8;
 pub const RUN_RETURNED_EARLY: i32 = -9;
+pub const NOT_FINITE: i32 = -10;
+pub const STATE_WRONG: i32 = -11;

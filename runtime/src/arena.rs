@@ -6,7 +6,7 @@
 //!
 //! Every part starts at a multiple of 64 bytes. Job and counters exist only with two workers or more.
 
-use crate::abi::Model;
+use crate::abi::Code;
 use crate::workers::Job;
 
 /// Alignment of the arena and of each of its parts: one cache line.
@@ -25,15 +25,15 @@ pub struct Layout {
 
 impl Layout {
     /// The layout for that many workers; `None` if it exceeds the address space.
-    pub fn new(model: &Model, workers: u32) -> Option<Layout> {
+    pub fn new(code: &Code, workers: u32) -> Option<Layout> {
         let workers = u64::from(workers);
-        let scratch_stride = align_up(model.scratch_bytes)?;
-        let scratch = align_up(model.arena_bytes)?;
+        let scratch_stride = align_up(code.scratch_bytes)?;
+        let scratch = align_up(code.arena_bytes)?;
         let job = scratch.checked_add(scratch_stride.checked_mul(workers)?)?;
         let (counters, end) = if workers > 1 {
             let counters = job.checked_add(align_up(size_of::<Job>() as u64)?)?;
             // A line of its own for each worker's tickets and one for the finished tasks.
-            let lines = u64::from(model.n_calls).checked_mul(workers + 1)?;
+            let lines = u64::from(code.n_calls).checked_mul(workers + 1)?;
             (counters, counters.checked_add(lines.checked_mul(ALIGN)?)?)
         } else {
             (job, job)

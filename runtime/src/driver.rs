@@ -9,13 +9,33 @@ use crate::trace::Trace;
 use crate::{cpuid, workers};
 use core::ffi::{CStr, c_void};
 
-/// Pointers of one inference. `x` and `y` advance from group to group.
+/// The caller's memory that is one input or output.
+#[derive(Clone, Copy)]
+pub(crate) struct End {
+    at: *mut u8,
+    /// Bytes from one group of images to the next.
+    stride: usize,
+}
+
+impl End {
+    pub const NONE: End = End { at: core::ptr::null_mut(), stride: 0 };
+
+    /// Memory that every group reads, or the only group writes.
+    pub fn fixed(at: *const u8) -> End {
+        End { at: at.cast_mut(), stride: 0 }
+    }
+
+    /// `elements` of four bytes an image.
+    pub fn images(at: *const u8, elements: u64, code: &Code) -> End {
+        End { at: at.cast_mut(), stride: (elements * u64::from(code.group) * 4) as usize }
+    }
+}
+
+/// Inputs and outputs by number; those that no call names may be missing.
 #[derive(Clone, Copy)]
 pub(crate) struct Io {
-    pub x: *const u8,
-    pub y: *mut u8,
-    pub x_stride: usize,
-    pub y_stride: usize,
+    pub inputs: [End; MAX_INPUTS],
+    pub outputs: [End; MAX_OUTPUTS],
 }
 
 /// Bytes of arena that `batch` images need with that many threads, a multiple of 64; 0 if the batch is out of range.
@@ -23,16 +43,16 @@ pub fn arena_bytes(model: &Model, batch: u32, threads: u32) -> usize {
     if groups(model, batch).is_none() {
         return 0;
     }
-    Layout::new(model, clamp_workers(threads)).map_or(0, |l| l.len_bytes)
+    Layout::new(&model.code, clamp_workers(threads)).map_or(0, |l| l.len_bytes)
 }
 
 /// [`OK`] or [`CPU_LACKS_FEATURE`].
 ///
 /// # Safety
-/// `model.target` is NUL-terminated.
-pub unsafe fn check(model: &Model) -> i32 {
+/// `code.target` is NUL-terminated.
+pub unsafe fn check(code: &Code) -> i32 {
     // SAFETY: the caller's promise.
-    let needed = unsafe { cpuid::level_of_name(model.target) };
+    let needed = unsafe { cpuid::level_of_name(code.target) };
     if needed > cpuid::level_of_cpu() { CPU_LACKS_FEATURE } else { OK }
 }
 
@@ -70,43 +90,67 @@ pub unsafe fn infer_traced(
     par: *const Par,
     ticks: *mut u64,
 ) -> i32 {
-    if model.is_null() || x.is_null() || y.is_null() || arena.is_null() {
+    if model.is_null() || x.is_null() || y.is_null() {
         return NULL_ARGUMENT;
     }
     // SAFETY: not null, hence valid by the caller's promise.
-    let (model, par) = unsafe { (&*model, par.as_ref()) };
-    if !x.addr().is_multiple_of(4) || !y.addr().is_multiple_of(4) || !arena.addr().is_multiple_of(ALIGN as usize) {
+    let model = unsafe { &*model };
+    if !x.addr().is_multiple_of(4) || !y.addr().is_multiple_of(4) {
         return MISALIGNED;
     }
     let Some(groups) = groups(model, batch) else { return BATCH_OUT_OF_RANGE };
+    let mut io = Io { inputs: [End::NONE; MAX_INPUTS], outputs: [End::NONE; MAX_OUTPUTS] };
+    let image = u64::from(model.channels) * u64::from(model.height) * u64::from(model.width);
+    io.inputs[0] = End::images(x.cast(), image, &model.code);
+    io.outputs[0] = End::images(y.cast(), model.classes.into(), &model.code);
+    // SAFETY: the caller's promise.
+    unsafe { run(&model.code, io, groups, arena, len_bytes, par, Trace::new(ticks)) }
+}
+
+/// Runs the calls of `code` once for each of `groups`.
+///
+/// # Safety
+/// As [`infer`]; `io` holds what the calls name, at the sizes that they read and write.
+pub(crate) unsafe fn run(
+    code: &Code,
+    io: Io,
+    groups: u32,
+    arena: *mut u8,
+    len_bytes: usize,
+    par: *const Par,
+    trace: Trace,
+) -> i32 {
+    if arena.is_null() {
+        return NULL_ARGUMENT;
+    }
+    if !arena.addr().is_multiple_of(ALIGN as usize) {
+        return MISALIGNED;
+    }
+    // SAFETY: null or valid by the caller's promise.
+    let par = unsafe { par.as_ref() };
     let workers = clamp_workers(par.map_or(1, |p| p.threads));
-    let Some(layout) = Layout::new(model, workers) else { return ARENA_TOO_SMALL };
+    let Some(layout) = Layout::new(code, workers) else { return ARENA_TOO_SMALL };
     if layout.len_bytes > len_bytes {
         return ARENA_TOO_SMALL;
     }
-    // SAFETY: a model's strings are NUL-terminated.
-    let status = unsafe { check(model) };
+    // SAFETY: a program's strings are NUL-terminated.
+    let status = unsafe { check(code) };
     if status != OK {
         return status;
     }
-    let floats = |per_image: u64| (per_image * u64::from(model.group) * 4) as usize;
-    let image = u64::from(model.channels) * u64::from(model.height) * u64::from(model.width);
-    let io = Io { x: x.cast(), y: y.cast(), x_stride: floats(image), y_stride: floats(u64::from(model.classes)) };
-    // SAFETY: the caller's promise.
-    let trace = unsafe { Trace::new(ticks) };
     match par {
         Some(par) if workers > 1 => {
             let Some(run) = par.run else { return NULL_ARGUMENT };
             // SAFETY: the arena is large enough for this layout, aligned and ours.
             unsafe {
-                let job = workers::Job::place(model, io, groups, workers, arena, &layout, trace);
+                let job = workers::Job::place(code, io, groups, workers, arena, &layout, trace);
                 run(par.ctx, workers, workers::work, job.cast::<c_void>());
                 if (*job).all_finished() { OK } else { RUN_RETURNED_EARLY }
             }
         }
         _ => {
             // SAFETY: as above.
-            unsafe { walk_alone(model, io, groups, arena, arena.add(layout.scratch), trace) };
+            unsafe { walk_alone(code, &io, groups, arena, arena.add(layout.scratch), trace) };
             OK
         }
     }
@@ -115,15 +159,15 @@ pub unsafe fn infer_traced(
 /// One worker: every kernel once a group, for all of its tasks.
 ///
 /// # Safety
-/// As [`infer`]; `scratch` is this worker's.
-unsafe fn walk_alone(model: &Model, io: Io, groups: u32, arena: *mut u8, scratch: *mut u8, mut trace: Trace) {
+/// As [`run`]; `scratch` is this worker's.
+unsafe fn walk_alone(code: &Code, io: &Io, groups: u32, arena: *mut u8, scratch: *mut u8, mut trace: Trace) {
     for group in 0..groups as usize {
-        for c in 0..model.n_calls as usize {
+        for c in 0..code.n_calls as usize {
             // SAFETY: `calls` has `n_calls` entries; kernels stay inside their parameters.
             unsafe {
-                let call = &*model.calls.add(c);
+                let call = &*code.calls.add(c);
                 trace.begin(c);
-                let params = Params::resolve(model, call, io, group, arena);
+                let params = Params::resolve(code, call, io, group, arena);
                 (call.kernel)(params.as_ptr(), 0, call.tasks as i64, scratch);
             }
         }
@@ -137,9 +181,14 @@ pub(crate) struct Params([*mut u8; MAX_PARAMS]);
 
 impl Params {
     /// # Safety
-    /// `call` belongs to `model`; `arena` and `io` are as in [`infer`].
+    /// `call` belongs to `code`; `arena` and `io` are as in [`run`].
     #[inline]
-    pub unsafe fn resolve(model: &Model, call: &Call, io: Io, group: usize, arena: *mut u8) -> Params {
+    pub unsafe fn resolve(code: &Code, call: &Call, io: &Io, group: usize, arena: *mut u8) -> Params {
+        let end = |ends: &[End], index: u32| {
+            // SAFETY: no call names an input or output beyond the most that there are.
+            let e = unsafe { ends.get_unchecked(index as usize) };
+            e.at.wrapping_add(group * e.stride)
+        };
         let mut params = [core::ptr::null_mut(); MAX_PARAMS];
         for (i, param) in params.iter_mut().enumerate().take(call.n_args as usize) {
             // SAFETY: `args` has `n_args` entries, and each offset is inside the space that it counts from.
@@ -147,9 +196,9 @@ impl Params {
                 let arg = &*call.args.add(i);
                 let base = match arg.space {
                     SPACE_ARENA => arena,
-                    SPACE_CONST => model.weights.cast_mut(),
-                    SPACE_INPUT => io.x.add(group * io.x_stride).cast_mut(),
-                    _ => io.y.add(group * io.y_stride),
+                    SPACE_CONST => code.weights.cast_mut(),
+                    SPACE_INPUT => end(&io.inputs, arg.index),
+                    _ => end(&io.outputs, arg.index),
                 };
                 base.add(arg.offset as usize)
             };
@@ -165,7 +214,10 @@ impl Params {
 /// Runs of the calls that make up `batch` images; `None` unless that is a multiple of the model's batch.
 fn groups(model: &Model, batch: u32) -> Option<u32> {
     let is_multiple = batch > 0 && batch.checked_rem(model.batch)? == 0;
-    is_multiple.then(|| batch.checked_div(model.group)).flatten().filter(|g| g.checked_mul(model.group) == Some(batch))
+    is_multiple
+        .then(|| batch.checked_div(model.code.group))
+        .flatten()
+        .filter(|g| g.checked_mul(model.code.group) == Some(batch))
 }
 
 fn clamp_workers(threads: u32) -> u32 {
@@ -177,14 +229,16 @@ pub fn strerror(code: i32) -> &'static CStr {
     match code {
         OK => c"ok",
         NULL_ARGUMENT => c"an argument is null",
-        ARENA_TOO_SMALL => c"the arena is smaller than arena_bytes(batch, threads)",
-        MISALIGNED => c"the arena is not 64-byte aligned, or x or y not 4-byte aligned",
-        BATCH_OUT_OF_RANGE => c"the batch is not a multiple of the one that the model was compiled for",
+        ARENA_TOO_SMALL => c"the arena, or other memory, is smaller than is needed",
+        MISALIGNED => c"the arena or a state is not 64-byte aligned, or another array not 4-byte aligned",
+        BATCH_OUT_OF_RANGE => c"the number of images is not a multiple of the one that the model was compiled for",
         CPU_LACKS_FEATURE => c"this CPU lacks instructions that the model was compiled for",
         WEIGHTS_WRONG => c"weights are missing or are not those that the model was compiled with",
         SELFTEST_DIFFERS => c"the self-test differs",
         LABEL_OUT_OF_RANGE => c"a label is out of range",
         RUN_RETURNED_EARLY => c"the run callback returned before every index ran",
+        NOT_FINITE => c"the loss, or a statistic, is not finite",
+        STATE_WRONG => c"the saved state is damaged or of another network",
         _ => c"unknown error code",
     }
 }

@@ -1,8 +1,8 @@
 //! What an artefact links: the inference driver, and the host side of the standalone executable.
 //!
 //! The driver ([`driver`] and the modules that it uses) is the one part that every artefact carries: `runtime/core`
-//! compiles the same files into one freestanding object. [`host`] is only in the standalone executable
-//! (`runtime/standalone`) and in `rescc run`.
+//! compiles the same files into one freestanding object, and with [`train`] into another, for libraries that train.
+//! [`host`] is only in the standalone executable (`runtime/standalone`) and in `rescc run`.
 //!
 //! # Invariants
 //! - `no_std`; nothing of ours is used.
@@ -20,6 +20,7 @@ pub mod driver;
 mod futex;
 pub mod host;
 mod trace;
+pub mod train;
 mod workers;
 
 #[cfg(test)]

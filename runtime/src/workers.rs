@@ -15,7 +15,7 @@
 //! Memory order: results of a task are published by the release half of the addition to `finished` and acquired by
 //! the load that sees the sum complete. Tickets carry no data and are relaxed.
 
-use crate::abi::{Call, Model};
+use crate::abi::{Call, Code, JOB_BYTES};
 use crate::arena::{ALIGN, Layout};
 use crate::driver::{Io, Params};
 use crate::futex;
@@ -35,7 +35,7 @@ struct Line(AtomicU64);
 /// One inference. Lies in the arena, so that a worker that outlives a wrong `run` callback does not read a dead stack.
 #[repr(C, align(64))]
 pub(crate) struct Job {
-    model: *const Model,
+    code: *const Code,
     io: Io,
     groups: u32,
     workers: u32,
@@ -67,7 +67,7 @@ impl Job {
     /// # Safety
     /// `arena` is 64-byte aligned, holds `layout.len_bytes`, and is not used by anyone else.
     pub unsafe fn place(
-        model: &Model,
+        code: &Code,
         io: Io,
         groups: u32,
         workers: u32,
@@ -81,7 +81,7 @@ impl Job {
             let counters = arena.add(layout.counters);
             counters.write_bytes(0, layout.len_bytes - layout.counters);
             job.write(Job {
-                model,
+                code,
                 io,
                 groups,
                 workers,
@@ -139,26 +139,26 @@ struct Phase {
 /// # Safety
 /// One caller an index at a time.
 unsafe fn walk(job: &Job, index: u32) {
-    // SAFETY: model, arena and scratch are alive while the job is; each call's counters exist.
+    // SAFETY: code, arena and scratch are alive while the job is; each call's counters exist.
     unsafe {
-        let model = &*job.model;
+        let code = &*job.code;
         let scratch = job.scratch.add(index as usize * job.scratch_stride);
         let mut trace = if index == 0 { job.trace } else { Trace::off() };
         for group in 0..job.groups {
             let mut phase = Phase::default();
-            for c in 0..model.n_calls as usize {
-                let call = &*model.calls.add(c);
+            for c in 0..code.n_calls as usize {
+                let call = &*code.calls.add(c);
                 if call.barrier != 0 && c > 0 {
                     settle(job, c - 1, group, &mut phase);
                 }
                 trace.begin(c);
-                let params = Params::resolve(model, call, job.io, group as usize, job.arena);
+                let params = Params::resolve(code, call, &job.io, group as usize, job.arena);
                 phase.tasks += call.tasks;
                 phase.mine += run_tasks(job, call, c, group, index, &params, scratch);
             }
             // The next group uses the same arena; after the last one `run` itself waits for all workers.
-            if group + 1 < job.groups && model.n_calls > 0 {
-                settle(job, model.n_calls as usize - 1, group, &mut phase);
+            if group + 1 < job.groups && code.n_calls > 0 {
+                settle(job, code.n_calls as usize - 1, group, &mut phase);
             }
         }
         trace.end();
@@ -249,4 +249,4 @@ unsafe fn settle(job: &Job, last: usize, group: u32, phase: &mut Phase) {
     state.sleepers.fetch_sub(1, Ordering::Relaxed);
 }
 
-const _: () = assert!(size_of::<Line>() == ALIGN as usize);
+const _: () = assert!(size_of::<Line>() == ALIGN as usize && size_of::<Job>() as u64 <= JOB_BYTES);

@@ -1,5 +1,6 @@
 //! `rescc compile`: a model to an executable, an object, a library, or what lies between.
 
+use super::compile_train::{self, TrainArgs};
 use super::pipeline::PipelineArgs;
 use super::{Done, Env, Failure, unsupported};
 use crate::artefact::{Objects, Source};
@@ -33,9 +34,9 @@ pub struct Args {
     /// Code generator [default: llvm where built in]
     #[arg(long, value_enum)]
     pub backend: Option<BackendName>,
-    /// Images of one inference
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
-    pub batch: u64,
+    /// Images of one inference [default: 1], or of a step [default: 128]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub batch: Option<u64>,
     /// Where weights go
     #[arg(long, value_enum, default_value = "embed")]
     pub weights: Weights,
@@ -53,6 +54,8 @@ pub struct Args {
     pub prefix: Option<String>,
     #[command(flatten)]
     pub pipeline: PipelineArgs,
+    #[command(flatten)]
+    pub training: TrainArgs,
     /// Say what each step took
     #[arg(long)]
     pub stats: bool,
@@ -96,7 +99,7 @@ pub enum Linker {
 }
 
 /// Parts of one compilation and what each took.
-struct Clock {
+pub struct Clock {
     steps: Vec<(&'static str, f64)>,
     last: Instant,
 }
@@ -106,9 +109,19 @@ impl Clock {
         Clock { steps: Vec::new(), last: Instant::now() }
     }
 
-    fn done(&mut self, step: &'static str) {
+    pub fn done(&mut self, step: &'static str) {
         self.steps.push((step, self.last.elapsed().as_secs_f64() * 1e3));
         self.last = Instant::now();
+    }
+
+    pub fn say(&self, env: &Env) {
+        for (step, ms) in &self.steps {
+            env.say(format!("{step:>9} {ms:8.1} ms"));
+        }
+    }
+
+    pub fn json(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.steps.iter().map(|(s, ms)| (s.to_string(), json!(ms))).collect()
     }
 }
 
@@ -122,6 +135,12 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         output::probe(&path_of(emit))?;
     }
     let mut clock = Clock::new();
+    if args.training.train {
+        let paths: Vec<PathBuf> = emits.iter().map(|&emit| path_of(emit)).collect();
+        let outputs: Vec<(Emit, &Path)> = emits.iter().copied().zip(paths.iter().map(PathBuf::as_path)).collect();
+        return compile_train::run(args, &outputs, clock, env);
+    }
+    let batch = args.batch.unwrap_or(1);
     let mut model = store::load(&args.model)?;
     model.check_hash()?;
     let [channels, height, width] = input_dims(&model.graph)?;
@@ -141,7 +160,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let legal = name.legal(target);
     let plan = args.pipeline.plan(&legal, env)?;
     let options =
-        Options { passes: args.pipeline.options(after.as_deref(), plan.as_ref()), ..Options::new(legal, args.batch) };
+        Options { passes: args.pipeline.options(after.as_deref(), plan.as_ref()), ..Options::new(legal, batch) };
     let info = model.graph.info.clone();
     let totals = report::totals(&model.graph, &report::layers(&model.graph, 1));
     let graph_name = model.graph.name.clone();
@@ -155,7 +174,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         constants: &*constants,
         tensors: &*model.store,
         info: &info,
-        batch: args.batch,
+        batch,
         macs: totals.macs,
         params: totals.params,
         target: &target,
@@ -202,9 +221,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         text += &format!("{}\n", path.display());
     }
     if args.stats {
-        for (step, ms) in &clock.steps {
-            env.say(format!("{step:>9} {ms:8.1} ms"));
-        }
+        clock.say(env);
         env.say(format!(
             "{} calls of {} kernels, {} of code, {} of weights, {} of arena",
             p.calls.len(),
@@ -217,18 +234,18 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             env.say(format!("{} of memory held at most", report::bytes(peak)));
         }
     }
-    let steps: serde_json::Map<_, _> = clock.steps.iter().map(|(s, ms)| (s.to_string(), json!(ms))).collect();
     let result = json!({
         "files": written.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
-        "target": target.name, "backend": backend.name(), "batch": args.batch, "group": p.batch,
+        "target": target.name, "backend": backend.name(), "batch": batch, "group": p.batch,
         "kernels": p.kernels.len(), "calls": p.calls.len(), "code_bytes": code_bytes,
         "weights_bytes": p.const_bytes, "arena_bytes": p.arena_bytes, "peak_memory_bytes": peak,
-        "ms": steps,
+        "ms": clock.json(),
     });
     Ok(Done { diagnostics: warnings, sources, ..Done::new(text, result) })
 }
 
-fn library(objects: &Objects, emit: Emit, linker: Linker, path: &Path) -> Result<(), Failure> {
+/// Writes a library, an object or a header.
+pub fn library(objects: &Objects, emit: Emit, linker: Linker, path: &Path) -> Result<(), Failure> {
     match emit {
         Emit::Header => output::write(path, Mode::Data, objects.header().as_bytes()),
         Emit::Lib => {

@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod compile;
+mod compile_train;
 mod eval;
 mod explain;
 mod hwbench;

@@ -118,7 +118,7 @@ fn positive(text: &str) -> Result<f64, String> {
     v.ok_or_else(|| "a positive number".into())
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub fn share(text: &str) -> Result<f64, String> {
     let v = text.parse::<f64>().ok().filter(|v| (0.0..1.0).contains(v));
     v.ok_or_else(|| "a number from 0 up to 1".into())
 }

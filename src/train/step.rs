@@ -112,7 +112,7 @@ fn options(s: &Settings) -> TrainOptions {
 }
 
 /// `graph` with what is trained as inputs, and the names of their tensors.
-fn open(graph: &Graph, state: &[StateTensor]) -> (Graph, Vec<String>) {
+pub fn open(graph: &Graph, state: &[StateTensor]) -> (Graph, Vec<String>) {
     let mut g = graph.clone();
     let mut names = Vec::new();
     let (mut inputs, mut params) = (g.inputs.clone(), Vec::new());

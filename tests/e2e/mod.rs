@@ -17,6 +17,7 @@ mod ptx;
 mod report;
 mod standalone;
 mod train;
+mod train_library;
 mod tune;
 mod zoo;
 
@@ -40,6 +41,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(report::tests());
     trials.extend(standalone::tests());
     trials.extend(train::tests());
+    trials.extend(train_library::tests());
     trials.extend(zoo::tests());
     #[cfg(feature = "llvm")]
     trials.extend(asm::tests().into_iter().chain(ptx::tests()));

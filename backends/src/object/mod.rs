@@ -7,6 +7,8 @@
 //!   the only symbols a program needs to see ([`model_object`]);
 //! - the runtime's core object, the same for all models: in an archive the linker takes it once.
 //!
+//! A library that trains has several programs and another descriptor, API and runtime object ([`train_object`]).
+//!
 //! # Invariants
 //! - No constructors, registries or mutable data: a linker may drop whatever is not called.
 //! - Pointers in data are in `.data.rel.ro`, so the objects link into fixed and position-independent files.
@@ -16,16 +18,25 @@ mod archive;
 mod calls;
 mod header;
 mod model;
+mod train;
+mod train_header;
 mod weights;
+mod writer;
 
 pub use archive::{Member, write_archive};
 pub use calls::{Argument, Base, CallDesc, calls};
 pub use header::header;
 pub use model::{ModelDesc, PreprocessDesc, model_object};
+pub use train::{CODES, StateTensorDesc, TensorKind, TrainDesc, train_object};
+pub use train_header::train_header;
 pub use weights::{Piece, write_weights};
+pub use writer::CodeDesc;
 
 /// Version of the descriptor's layout and of the C API, `runtime::abi::ABI`.
 pub const ABI: u32 = 1;
+
+/// `runtime::abi::JOB_BYTES`, part of the arena with several threads.
+pub const JOB_BYTES: u64 = 256;
 
 /// Prefix that a model's kernels are compiled with: no kernel can take the name of an API function.
 pub fn kernel_prefix(prefix: &str) -> String {

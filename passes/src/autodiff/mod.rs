@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`training_step`] | images, labels, learning rate, state | loss, state |
 //! | [`gradient_step`] | the same | loss, gradients, running statistics |
+//! | [`statistics_step`] | the same | running statistics |
 //! | [`apply_step`] | learning rate, parameters, momenta, gradients | parameters, momenta |
 //!
 //! The state is every trainable parameter, then the momentum of each, then every running statistic; [`state_of`] lists
@@ -145,6 +146,16 @@ pub fn gradient_step(graph: &Graph, options: &TrainOptions) -> Result<Graph, Dia
     }
     form.output_statistics();
     Ok(form.finish("gradients"))
+}
+
+/// The running statistics that a batch leaves, without a loss.
+///
+/// Errors: as [`training_step`].
+pub fn statistics_step(graph: &Graph, options: &TrainOptions) -> Result<Graph, Diagnostics> {
+    let mut form = Form::new(graph, options)?;
+    form.forward()?;
+    form.output_statistics();
+    Ok(form.finish("statistics"))
 }
 
 /// The update of a step alone, for gradients that come from elsewhere: summed over several machines, say.

@@ -43,7 +43,7 @@ impl Times {
 pub fn measure(engine: &mut Engine, plan: Plan, now_ns: &dyn Fn() -> u64) -> Result<Times, Error> {
     let x = synthetic_input(engine.batch() * engine.image_elements());
     let mut y = alloc::vec![0.0; engine.batch() * engine.classes()];
-    let n_calls = engine.model().n_calls as usize;
+    let n_calls = engine.model().code.n_calls as usize;
     let mut ticks = alloc::vec![0; n_calls];
     let mut calls: Vec<Vec<f64>> = alloc::vec![Vec::new(); n_calls];
     let mut once = || {
@@ -77,11 +77,11 @@ fn median(mut times: Vec<f64>, skip: usize) -> f64 {
 }
 
 fn weights(model: &Model) -> &[u8] {
-    if model.weights.is_null() {
+    if model.code.weights.is_null() {
         return &[];
     }
     // SAFETY: a descriptor's weights have that many bytes and live as long as the program.
-    unsafe { core::slice::from_raw_parts(model.weights, model.weights_bytes as usize) }
+    unsafe { core::slice::from_raw_parts(model.code.weights, model.weights_bytes as usize) }
 }
 
 /// Removes memory from all caches.
@@ -134,7 +134,7 @@ pub fn to_json(engine: &Engine, threads: u32, times: &Times) -> String {
     json::Object::new()
         .string("schema", "rescc.bench/1")
         .string("name", text(model.name))
-        .string("isa", text(model.target))
+        .string("isa", text(model.code.target))
         .string("dtype", "f32")
         .raw("batch", engine.batch())
         .raw("threads", threads)
@@ -160,7 +160,7 @@ pub fn to_text(engine: &Engine, threads: u32, times: &Times) -> String {
          median {:.3} ms   min {:.3}   p90 {:.3}   p99 {:.3}   first {:.3}\n\
          {:.1} images/s   {:.1} GFLOP/s\n",
         text(model.name),
-        text(model.target),
+        text(model.code.target),
         engine.batch(),
         if threads == 1 { "" } else { "s" },
         times.sorted_ns.len(),

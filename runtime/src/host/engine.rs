@@ -127,7 +127,7 @@ impl<'a> Engine<'a> {
 
     /// As [`run`](Self::run), and adds to `ticks` what each of the model's calls took, in ticks of a fixed rate.
     pub fn run_traced(&mut self, x: &[f32], y: &mut [f32], ticks: &mut [u64]) -> Result<(), Error> {
-        assert_eq!(ticks.len(), self.model().n_calls as usize, "ticks of another number of calls");
+        assert_eq!(ticks.len(), self.model().code.n_calls as usize, "ticks of another number of calls");
         self.infer(x, y, ticks.as_mut_ptr())
     }
 

@@ -182,12 +182,12 @@ fn every_wrong_argument_has_its_code() {
     assert_eq!(infer(&m, px.wrapping_byte_add(2), py, 1, a, len, null()), MISALIGNED);
     assert_eq!(infer(&m, px, py.wrapping_byte_add(1), 1, a, len, null()), MISALIGNED);
     assert_eq!(infer(&m, px, py, 0, a, len, null()), BATCH_OUT_OF_RANGE);
-    (m.batch, m.group) = (2, 2);
+    (m.batch, m.code.group) = (2, 2);
     assert_eq!(infer(&m, px, py, 3, a, len, null()), BATCH_OUT_OF_RANGE);
     assert_eq!((driver::arena_bytes(&m, 3, 1), driver::arena_bytes(&m, 0, 1)), (0, 0));
-    (m.batch, m.group) = (4, 2);
+    (m.batch, m.code.group) = (4, 2);
     assert_eq!(infer(&m, px, py, 2, a, len, null()), BATCH_OUT_OF_RANGE);
-    m.group = 3;
+    m.code.group = 3;
     assert_eq!(infer(&m, px, py, 4, a, len, null()), BATCH_OUT_OF_RANGE);
     m.batch = 0;
     assert_eq!(infer(&m, px, py, 1, a, len, null()), BATCH_OUT_OF_RANGE);
@@ -197,9 +197,9 @@ fn every_wrong_argument_has_its_code() {
 fn arenas_beyond_the_address_space_are_refused() {
     let mut m = model(Vec::new(), u64::MAX - 10, 0);
     assert_eq!(driver::arena_bytes(&m, 1, 1), 0);
-    (m.arena_bytes, m.scratch_bytes) = (64, u64::MAX / 8);
+    (m.code.arena_bytes, m.code.scratch_bytes) = (64, u64::MAX / 8);
     assert_eq!(driver::arena_bytes(&m, 1, 64), 0);
-    m.scratch_bytes = u64::MAX;
+    m.code.scratch_bytes = u64::MAX;
     let mut arena = [Line([0; 64])];
     let (x, mut y) = (0.0, 0.0);
     // SAFETY: refused before anything is touched.
@@ -212,7 +212,7 @@ fn code_for_a_better_cpu_is_refused() {
     let mut m = mixer(1);
     let cpu = cpuid::level_of_cpu();
     for (level, name) in [(2, c"x86-64-v2"), (3, c"x86-64-v3"), (4, c"x86-64-v4")] {
-        m.target = name.as_ptr().cast();
+        m.code.target = name.as_ptr().cast();
         let expected = if level <= cpu { OK } else { CPU_LACKS_FEATURE };
         assert_eq!(infer(&m, 1, 1, run_threads, 0).0, expected, "{name:?} on level {cpu}");
     }
@@ -231,7 +231,7 @@ fn a_cpu_with_avx2_is_level_3() {
 
 #[test]
 fn every_code_has_a_text() {
-    let texts: std::collections::HashSet<_> = (-9..=0).map(driver::strerror).collect();
-    assert_eq!(texts.len(), 10);
-    assert_eq!(driver::strerror(-10), driver::strerror(1));
+    let texts: std::collections::HashSet<_> = (-11..=0).map(driver::strerror).collect();
+    assert_eq!(texts.len(), 12);
+    assert_eq!(driver::strerror(-12), driver::strerror(1));
 }

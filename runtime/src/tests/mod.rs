@@ -6,3 +6,4 @@ mod driver;
 mod model;
 mod pictures;
 mod pool;
+mod train;

@@ -18,23 +18,25 @@ pub fn model(calls: Vec<Call>, arena_bytes: u64, scratch_bytes: u64) -> Model {
     let calls = calls.leak();
     Model {
         abi: ABI,
-        n_calls: calls.len() as u32,
-        calls: calls.as_ptr(),
-        weights: null(),
-        weights_bytes: 0,
-        arena_bytes,
-        scratch_bytes,
         batch: 1,
+        code: Code {
+            n_calls: calls.len() as u32,
+            group: 1,
+            calls: calls.as_ptr(),
+            weights: null(),
+            arena_bytes,
+            scratch_bytes,
+            target: c"x86-64-v2".as_ptr().cast(),
+        },
+        weights_bytes: 0,
         channels: 3,
         height: 1,
         width: 1,
         classes: 1,
-        group: 1,
         macs: 0,
         params: 0,
         name: c"hand-made".as_ptr().cast(),
         version: c"0".as_ptr().cast(),
-        target: c"x86-64-v2".as_ptr().cast(),
         labels: null(),
         labels_bytes: 0,
         preprocess: Preprocess {
@@ -123,7 +125,7 @@ pub fn colours(side: u32) -> Model {
     static WEIGHTS: Weights = Weights([1.0, -0.5, -0.5, -0.5, 1.0, -0.5, -0.5, -0.5, 1.0, 0.0, 0.0, 0.0]);
     static LABELS: &str = "red\ngreen\nblue\ngrey";
     let mut m = model(calls, 64, 0);
-    m.weights = WEIGHTS.0.as_ptr().cast();
+    m.code.weights = WEIGHTS.0.as_ptr().cast();
     m.weights_bytes = 48;
     (m.height, m.width, m.classes) = (side, side, 4);
     (m.labels, m.labels_bytes) = (LABELS.as_ptr(), LABELS.len() as u64);
