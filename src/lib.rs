@@ -14,6 +14,7 @@
 //! | [`store`] | models on disk: a `.rir` and the tensors that it names |
 //! | [`train`] | training: data, recipes, the loop around a compiled step |
 //! | [`eval`] | how often networks are right about labelled pictures |
+//! | [`repro`] | the paper's experiments |
 //! | [`figure`] | drawings as SVG |
 //! | [`report`] | counts and tables over a graph |
 //! | [`render`] | diagnostics for people and for programs |
@@ -39,6 +40,7 @@ pub mod output;
 pub mod page;
 pub mod render;
 pub mod report;
+pub mod repro;
 pub mod store;
 pub mod toolchain;
 pub mod train;

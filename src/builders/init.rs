@@ -6,6 +6,9 @@
 //!
 //! Every tensor draws from a ChaCha stream of its own, numbered by declaration, so that drawing order is free.
 
+use crate::import::tensor_name;
+use crate::render::Failure;
+use crate::store::{self, Saved};
 use ir::Graph;
 use ir::entity::Value;
 use ir::epilogue::Step;
@@ -14,6 +17,7 @@ use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::path::Path;
 
 /// How one tensor begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -76,6 +80,23 @@ pub fn plan(g: &Graph) -> HashMap<String, Init> {
         moments.insert(node.results[0], y);
     }
     inits
+}
+
+/// Writes the model of `graph` with the weights of `seed`. `advance` hears how many bytes are done.
+///
+/// Errors: E0803.
+pub fn save(path: &Path, graph: Graph, seed: u64, advance: &mut dyn FnMut(u64)) -> Result<Saved, Failure> {
+    let inits = plan(&graph);
+    let tensors: Vec<(String, Vec<u64>)> =
+        graph.params.iter().map(|&p| (tensor_name(&graph, p).to_string(), graph.ty(p).dims(1))).collect();
+    store::save(path, graph, &tensors, &mut |i, out| {
+        let (name, shape) = &tensors[i];
+        let init = *inits.get(name).unwrap_or(&Init::Constant(0.0));
+        let len: u64 = shape.iter().product();
+        write(init, len, seed, i as u64, out)?;
+        advance(4 * len);
+        Ok(())
+    })
 }
 
 /// Writes the elements of tensor number `stream` to `out`, little-endian f32.

@@ -266,8 +266,10 @@ fn with_model(t: &Tally, model: &Path) -> Value {
     v
 }
 
+/// What a model is called: its file, or its run's folder.
 fn name_of(model: &Path) -> String {
-    model.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    let folder = model.parent().and_then(Path::file_name).filter(|_| model.ends_with("model.rir"));
+    folder.or(model.file_stem()).unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Writes deviations as a picture in the manner of figure 7, or as a table with a line for each layer.

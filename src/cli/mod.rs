@@ -18,6 +18,7 @@ pub mod pipeline;
 mod plot;
 mod progress;
 mod report;
+mod repro;
 mod run;
 mod targets;
 mod train;
@@ -93,6 +94,7 @@ enum Verb {
     Train(Box<train::Args>),
     Eval(eval::Args),
     Plot(plot::Args),
+    Repro(repro::Args),
     Tune(tune::Args),
     Targets(targets::Args),
     Explain(explain::Args),
@@ -270,6 +272,7 @@ impl Verb {
             Verb::Train(_) => "train",
             Verb::Eval(_) => "eval",
             Verb::Plot(_) => "plot",
+            Verb::Repro(_) => "repro",
             Verb::Tune(_) => "tune",
             Verb::Targets(_) => "targets",
             Verb::Explain(_) => "explain",
@@ -301,6 +304,7 @@ impl Verb {
             Verb::Train(a) => train::run(a, env),
             Verb::Eval(a) => eval::run(a, env),
             Verb::Plot(a) => plot::run(a, env),
+            Verb::Repro(a) => repro::run(a, env),
             Verb::Tune(a) => tune::run(a, env),
             Verb::Targets(a) => targets::run(a, env),
             Verb::Explain(a) => explain::run(a, env),

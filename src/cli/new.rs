@@ -2,8 +2,7 @@
 
 use super::{Done, Env, Failure};
 use crate::builders::{self, PadChannels, Shortcut, Spec, StrideIn, init};
-use crate::import::tensor_name;
-use crate::{report, store};
+use crate::report;
 use clap::ValueEnum;
 use ir::Diagnostic;
 use serde_json::json;
@@ -120,18 +119,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let graph = builders::build(&spec)?;
     let layers = report::layers(&graph, 1);
     let totals = report::totals(&graph, &layers);
-    let inits = init::plan(&graph);
-    let tensors: Vec<(String, Vec<u64>)> =
-        graph.params.iter().map(|&p| (tensor_name(&graph, p).to_string(), graph.ty(p).dims(1))).collect();
     let progress = super::progress::Progress::bytes(env, "weights", totals.weights_bytes);
-    let saved = store::save(&args.output, graph, &tensors, &mut |i, out| {
-        let (name, shape) = &tensors[i];
-        let init = *inits.get(name).unwrap_or(&init::Init::Constant(0.0));
-        let len: u64 = shape.iter().product();
-        init::write(init, len, args.seed, i as u64, out)?;
-        progress.advance(4 * len);
-        Ok(())
-    })?;
+    let saved = init::save(&args.output, graph, args.seed, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
     let (rir, weights) = (saved.rir.display().to_string(), saved.weights.display().to_string());
     let text = format!(

@@ -10,28 +10,46 @@ pub struct Run {
     pub lines: Vec<Line>,
 }
 
-const ITERATIONS: &str = "iterations";
-
 /// Training errors thin and test errors bold in one panel, as in the paper's figures 4 and 6; `apart`, in two, as in
 /// figure 1.
 ///
 /// Errors: those of [`draw`](super::draw).
 pub fn errors(runs: &[Run], apart: bool) -> Result<String, Diagnostics> {
-    let percent = |l: &Line, v: Option<f64>| Some((l.iteration as f64, 100.0 * v?));
-    let curve = |(colour, run): (usize, &Run), is_test: bool| {
-        let value = |l: &Line| percent(l, if is_test { l.test_error } else { l.window.map(|w| w.1) });
-        let points: Vec<_> = run.lines.iter().filter_map(value).collect();
-        // A run has one entry in a legend.
-        let name = if apart || is_test { run.name.clone() } else { String::new() };
-        Curve { name, points, is_bold: is_test, colour }
-    };
-    let curves = |is_test| runs.iter().enumerate().map(move |r| curve(r, is_test));
-    let panel = |title: &str, y, curves| Panel { title: title.into(), x: ITERATIONS, y, curves, hides_beginning: true };
-    let (training, test) = ("training error (%)", "test error (%)");
     svg(&match apart {
-        true => vec![panel("", training, curves(false).collect()), panel("", test, curves(true).collect())],
-        false => vec![panel("thin: training, bold: test", "error (%)", curves(false).chain(curves(true)).collect())],
+        true => vec![
+            panel("", "training error (%)", curves(runs, false, true)),
+            panel("", "test error (%)", curves(runs, true, true)),
+        ],
+        false => vec![both("thin: training, bold: test", runs)],
     })
+}
+
+/// A panel with both errors for each group of runs.
+///
+/// Errors: those of [`draw`](super::draw).
+pub fn panels(groups: &[(&str, Vec<Run>)]) -> Result<String, Diagnostics> {
+    svg(&groups.iter().map(|(title, runs)| both(title, runs)).collect::<Vec<_>>())
+}
+
+/// Training and test errors; the test errors have the names.
+fn both(title: &str, runs: &[Run]) -> Panel {
+    panel(title, "error (%)", [curves(runs, false, false), curves(runs, true, true)].concat())
+}
+
+fn panel(title: &str, y: &'static str, curves: Vec<Curve>) -> Panel {
+    Panel { title: title.into(), x: "iterations", y, curves, hides_beginning: true }
+}
+
+fn curves(runs: &[Run], is_test: bool, is_named: bool) -> Vec<Curve> {
+    let curve = |(colour, run): (usize, &Run)| {
+        let value = |l: &Line| {
+            let error = if is_test { l.test_error } else { l.window.map(|w| w.1) };
+            Some((l.iteration as f64, 100.0 * error?))
+        };
+        let name = if is_named { run.name.clone() } else { String::new() };
+        Curve { name, points: run.lines.iter().filter_map(value).collect(), is_bold: is_test, colour }
+    };
+    runs.iter().enumerate().map(curve).collect()
 }
 
 /// Values of layers by number (above) and by size (below in the paper, beside here), as in figure 7.

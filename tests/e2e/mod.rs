@@ -15,6 +15,7 @@ mod opt;
 #[cfg(feature = "llvm")]
 mod ptx;
 mod report;
+mod repro;
 mod standalone;
 mod train;
 mod train_library;
@@ -39,6 +40,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(import::tests());
     trials.extend(opt::tests());
     trials.extend(report::tests());
+    trials.extend(repro::tests());
     trials.extend(standalone::tests());
     trials.extend(train::tests());
     trials.extend(train_library::tests());

@@ -165,7 +165,7 @@ fn traces() {
     assert_eq!(rows.iter().map(|r| r[0]).collect::<Vec<_>>(), ["iteration", "1", "50", "100", "120"]);
     assert_eq!((rows[0][1], rows[0].last()), ("conv1.weight", Some(&"linear.weight")));
     let is_norm = |v: &&str| v.parse::<f64>().is_ok_and(|v| v > 0.0 && v.is_finite());
-    assert!(rows[1..].iter().flat_map(|r| &r[1..]).all(|v| is_norm(&v)), "{table}");
+    assert!(rows[1..].iter().flat_map(|r| &r[1..]).all(is_norm), "{table}");
     let curves = String::from_utf8(dir.read("run/curves.svg")).unwrap();
     assert!(curves.contains(">\nrun\n") && curves.contains("iterations"), "{curves}");
     let files = || std::fs::read_dir(&events).unwrap().flatten().map(|e| e.file_name().into_string().unwrap());
