@@ -14,7 +14,7 @@ use ir::entity::{Node, Value};
 use ir::epilogue::Step;
 use ir::interp::elements::{decode, encode};
 use ir::op::{BodyCtx, BufType};
-use ir::ops::{winograd_input, winograd_output};
+use ir::ops::{winograd_conv2d, winograd_input, winograd_output};
 use ir::store::TensorStore;
 use ir::{DType, Diagnostic, Diagnostics, Graph, Layout, Program};
 use rayon::prelude::*;
@@ -265,6 +265,7 @@ impl Check<'_> {
             "dense" => dims(1)[1],
             // The sum over channels, and those of the transforms.
             "winograd_output" => dims(1)[2] + 2 * WINOGRAD_SUM,
+            "winograd_conv2d" => dims(1)[2] + 4 * WINOGRAD_SUM,
             "winograd_input" => 2 * WINOGRAD_SUM,
             "global_avg_pool" => dims(0)[2..].iter().product(),
             "avg_pool" => data.attrs.pair("kernel").iter().product::<u64>().cast_signed(),
@@ -284,6 +285,7 @@ impl Check<'_> {
         let body = match data.op.name {
             "winograd_input" => winograd_input::body_of_magnitudes(&ctx),
             "winograd_output" => winograd_output::body_of_magnitudes(&ctx),
+            "winograd_conv2d" => winograd_conv2d::body_of_magnitudes(&ctx),
             _ => (data.op.body)(&ctx),
         };
         let sums = self.jit.run_once(&body, &magnitudes)?;

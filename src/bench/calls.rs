@@ -1,10 +1,10 @@
 //! Time by call and by kernel, with work, bytes, the roof that binds, and the estimate.
 
-use super::build::Built;
 use super::measure::Times;
 use crate::machine::Measured;
 use ir::Program;
 use ir::program::Call;
+use ir::target::Target;
 use passes::cost::{self, Parts, Prediction};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -77,13 +77,12 @@ impl PartsUs {
     }
 }
 
-/// Each call of `built` as `times` has measured it.
-pub fn rows(built: &Built, times: &Times, machine: &Measured, is_cold: bool) -> Vec<Row> {
-    let p = &built.program;
+/// Each call of `p`, whose templates were chosen for `target`, as `times` has measured it.
+pub fn rows(p: &Program, target: &Target, times: &Times, machine: &Measured, is_cold: bool) -> Vec<Row> {
     let threads = times.threads as usize;
     // A batch is a sequence of groups, and a call's time is that of all of them.
     let groups = times.batch / p.batch.max(1);
-    let (model, peak) = (machine.model(&built.target), machine.peak_gflops(threads));
+    let (model, peak) = (machine.model(target), machine.peak_gflops(threads));
     let mut out: Vec<Row> = Vec::with_capacity(p.calls.len());
     for (call, &us) in p.calls.iter().zip(&times.calls_us) {
         let Prediction { ns, roof, parts } = cost::predict(p, call, &model, threads, is_cold);
@@ -153,12 +152,11 @@ fn bytes(p: &Program, call: &Call) -> u64 {
 
 /// Multiply-adds of the 3×3 convolution that a call of Winograd's products stands for.
 fn direct_macs(p: &Program, call: &Call) -> Option<u64> {
-    if call.op != "winograd_output" {
+    if !matches!(call.op.as_str(), "winograd_output" | "winograd_conv2d") {
         return None;
     }
     let dims = |i: Option<&ir::entity::Slot>| i.map(|&s| p.slots[s].dims.clone());
-    let (tiles, image) = (dims(call.args.first())?, dims(call.args.last())?);
-    // Tiles are [batch, strips, points, channel blocks, tiles, block].
-    let channels = tiles.get(3)? * tiles.get(5)?;
-    Some(image.iter().product::<u64>() * channels * 9)
+    // Filters are [panels, points, input channels, panel].
+    let (filters, image) = (dims(call.args.get(1))?, dims(call.args.last())?);
+    Some(image.iter().product::<u64>() * filters.get(2)? * 9)
 }

@@ -5,6 +5,7 @@
 //! | `op_spec` | one op as text to a network of one node |
 //! | `build` | a graph to an executable and the program behind it |
 //! | `measure` | an executable measures itself |
+//! | `train` | a training step measures itself, in this process |
 //! | `calls` | time by call and kernel, with work, roof and estimate |
 //! | `compare` | what each pass gains |
 //! | `baseline` | against an earlier document |
@@ -18,6 +19,7 @@ mod measure;
 pub mod op_spec;
 pub mod report;
 mod sheet;
+pub mod train;
 
 pub use build::{Built, Settings, Subject, build};
 pub use measure::{Plan, Times, measure};

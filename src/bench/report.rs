@@ -161,7 +161,8 @@ pub fn temperature(r: &Run) -> &'static str {
     if r.cold { "cold" } else { "hot" }
 }
 
-fn images_per_s(r: &Run) -> f64 {
+/// Pictures a second at the median time.
+pub fn images_per_s(r: &Run) -> f64 {
     if r.times.median_us > 0.0 { r.times.batch as f64 * 1e6 / r.times.median_us } else { 0.0 }
 }
 

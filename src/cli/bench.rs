@@ -24,6 +24,9 @@ pub struct Args {
     /// the batch
     #[arg(long, value_name = "SPEC")]
     op: Option<String>,
+    /// A training step instead of an inference: the paper's recipe, on random pictures
+    #[arg(long, conflicts_with_all = ["op", "cold", "compare_passes"])]
+    train: bool,
     /// Numbers of threads [default: the CPUs that this process may use]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
@@ -183,6 +186,9 @@ fn measure(
     };
     let mut runs = Vec::new();
     if let What::Executable(exe) = what {
+        if args.train {
+            return Err(super::unsupported("`--train` of an executable"));
+        }
         for &t in threads {
             let times = bench::measure(exe, args.plan(t, args.cold))?;
             runs.push(Run { times, cold: args.cold, network_macs: None, rows: Vec::new() });
@@ -191,17 +197,41 @@ fn measure(
     }
     for batch in batches(args, what) {
         let subject = subject(what, batch)?;
+        if args.train {
+            runs.extend(measure_training(args, &subject, batch, threads, machine)?);
+            continue;
+        }
         let built = build(args, &subject, batch, &folder.join(format!("batch{batch}")), env)?;
         drop(subject);
         for &t in threads {
             for &cold in temperatures {
                 let times = bench::measure(&built.exe, args.plan(t, cold))?;
-                let rows = machine.map_or_else(Vec::new, |m| calls::rows(&built, &times, m, cold));
+                let rows =
+                    machine.map_or_else(Vec::new, |m| calls::rows(&built.program, &built.target, &times, m, cold));
                 runs.push(Run { times, cold, network_macs: Some(built.network_macs), rows });
             }
         }
     }
     Ok(runs)
+}
+
+/// A training step on each number of threads.
+fn measure_training(
+    args: &Args,
+    subject: &Subject,
+    batch: u64,
+    threads: &[usize],
+    machine: Option<&Measured>,
+) -> Result<Vec<Run>, Failure> {
+    let backend = args.backend.unwrap_or_else(BackendName::best);
+    let codes = bench::train::build(subject, toolchain::target(&args.target)?, backend, batch)?;
+    let of = |&t: &usize| {
+        let times = bench::train::measure(&codes, subject, args.plan(t, false))?;
+        let rows = |m| calls::rows(codes.step.program(), codes.step.target(), &times, m, false);
+        let rows = machine.map_or_else(Vec::new, rows);
+        Ok(Run { times, cold: false, network_macs: None, rows })
+    };
+    threads.iter().map(of).collect()
 }
 
 fn batches(args: &Args, what: &What) -> Vec<u64> {
@@ -293,6 +323,8 @@ fn document(args: &Args, runs: &[Run], machine: Option<&Measured>) -> Value {
         "target": first.map(|t| &t.target),
         "backend": machine.map(|m| &m.backend),
         "machine": report::machine_json(machine),
+        "median_ms": first.map(|t| t.median_us / 1e3),
+        "images_per_second": runs.first().map(report::images_per_s),
         "runs": runs.iter().map(report::run_json).collect::<Vec<_>>(),
         "calls": report::calls_json(runs),
     })

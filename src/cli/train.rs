@@ -151,7 +151,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let begun = Instant::now();
     let target = toolchain::target(&args.target)?;
     let codes = Codes::new(&model.graph, &model.store, &settings, target, backend)?;
-    let mib = codes.step.arena_bytes() as f64 / f64::from(1 << 20);
+    let mib = codes.step.program().arena_bytes as f64 / f64::from(1 << 20);
     env.say(format!(
         "step compiled in {:.1} s: arena {mib:.0} MiB; {} pictures, {} steps of {}",
         begun.elapsed().as_secs_f64(),
@@ -212,7 +212,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let result = json!({
         "iterations": end.progress.iteration, "of": s.iterations, "model": end.model, "checkpoint": end.checkpoint,
         "test_error": end.test_error, "images_per_second": rate, "seconds": seconds,
-        "waited_seconds": end.waited.as_secs_f64(), "arena_bytes": codes.step.arena_bytes(), "settings": s,
+        "waited_seconds": end.waited.as_secs_f64(), "arena_bytes": codes.step.program().arena_bytes, "settings": s,
     });
     let exit = end.signal.filter(|_| end.model.is_none()).map_or(0, |n| (128 + n) as u8);
     warnings.0.extend(model.warnings.0);

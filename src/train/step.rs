@@ -13,16 +13,18 @@ use backends::exec::{self, AlignedBytes, CompiledKernel, Execution};
 use ir::graph::Def;
 use ir::store::TensorStore;
 use ir::target::Target;
-use ir::{Diagnostic, Graph};
+use ir::{Diagnostic, Graph, Program};
 use passes::autodiff::{
     INPUTS_BEFORE_STATE, OUTPUTS_BEFORE_STATE, StateKind, StateTensor, TrainOptions, state_of, training_step,
 };
 use passes::pipeline::{Compiled, Options};
 use runtime::host::topk;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A program and its machine code.
 pub struct Code {
+    target: Target,
     compiled: Compiled,
     kernels: Vec<Arc<CompiledKernel>>,
     constants: AlignedBytes,
@@ -45,7 +47,7 @@ impl Code {
             BackendName::Llvm => exec::load(&*backend.get()?, &compiled.program.kernels, &options.target)?,
         };
         let constants = artefact::constants(&compiled.program, &*compiled.store)?;
-        Ok(Code { compiled, kernels, constants })
+        Ok(Code { target: options.target, compiled, kernels, constants })
     }
 
     pub fn execution(&self) -> Result<Execution<'_>, Failure> {
@@ -57,15 +59,21 @@ impl Code {
         self.compiled.program.batch as usize
     }
 
-    /// Bytes of the arena.
-    pub fn arena_bytes(&self) -> u64 {
-        self.compiled.program.arena_bytes
+    pub fn program(&self) -> &Program {
+        &self.compiled.program
+    }
+
+    /// The target that the templates were chosen for.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 }
 
 /// What is compiled before a run: the step, and the network with its parameters as inputs.
 pub struct Codes {
     pub step: Code,
+    /// The step as a graph, before any pass.
+    graph: Graph,
     evaluation: Code,
     state: Vec<StateTensor>,
     /// Tensors of the evaluation's inputs after the first.
@@ -91,12 +99,21 @@ impl Codes {
         let classes = step.ty(logits).dims(1).last().copied().unwrap_or(1) as usize;
         let (evaluation, read) = open(graph, &state);
         Ok(Codes {
+            graph: step.clone(),
             step: Code::new(step, store.clone(), s.batch, target, backend)?,
             evaluation: Code::new(evaluation, store.clone(), s.batch, target, backend)?,
             state,
             read,
             classes,
         })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub fn classes(&self) -> usize {
+        self.classes
     }
 }
 
@@ -168,11 +185,31 @@ impl<'a> Step<'a> {
         Ok(step)
     }
 
-    /// Runs one step; the state is as it was until [`accept`](Self::accept).
-    pub fn run(&mut self, x: &[f32], labels: &[i32], lr: f32) -> Outcome {
+    /// Numbers of a picture.
+    pub fn image_elements(&self) -> usize {
+        self.execution.input(0).map_or(0, <[u8]>::len) / 4 / self.codes.step.program().batch as usize
+    }
+
+    fn set_inputs(&mut self, x: &[f32], labels: &[i32], lr: f32) {
         fill(self.input(0), x.iter().map(|v| v.to_le_bytes()));
         fill(self.input(1), labels.iter().map(|v| v.to_le_bytes()));
         fill(self.input(2), [lr.to_le_bytes()].into_iter());
+    }
+
+    /// As [`run`](Self::run), for the microseconds of each call.
+    pub fn run_timed(&mut self, x: &[f32], labels: &[i32], lr: f32) -> Vec<f64> {
+        self.set_inputs(x, labels, lr);
+        let timed = |i| {
+            let begun = Instant::now();
+            self.execution.step(i);
+            begun.elapsed().as_secs_f64() * 1e6
+        };
+        (0..self.codes.step.program().calls.len()).map(timed).collect()
+    }
+
+    /// Runs one step; the state is as it was until [`accept`](Self::accept).
+    pub fn run(&mut self, x: &[f32], labels: &[i32], lr: f32) -> Outcome {
+        self.set_inputs(x, labels, lr);
         self.execution.run();
         let output = |i| floats(self.execution.output(i).unwrap_or_default());
         let loss = output(0).next().unwrap_or(f32::NAN);

@@ -19,8 +19,14 @@ use ir::kernel::Role;
 use ir::{Diagnostic, Diagnostics, Kernel};
 use memmap2::Mmap;
 use rayon::prelude::*;
+use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
+
+thread_local! {
+    /// What kernels use as scratch memory, as large as the largest so far: fresh memory costs a fault for each page.
+    static SCRATCH: RefCell<AlignedBytes> = RefCell::new(AlignedBytes::zeroed(0));
+}
 
 type Entry = unsafe extern "C" fn(*const *mut u8, i64, i64, *mut u8);
 
@@ -143,10 +149,15 @@ impl CompiledKernel {
         let buffers = Pointers(pointers);
         let run = |i: i64| {
             let (lo, hi) = (tasks.start + count * i / ranges, tasks.start + count * (i + 1) / ranges);
-            let mut scratch = AlignedBytes::zeroed(self.kernel.scratch_bytes() as usize);
-            // SAFETY: the caller vouches for the buffers; the scratch is this range's own; tasks write disjoint
-            // elements, so ranges may run at once.
-            unsafe { (self.entry)(buffers.get(), lo, hi, scratch.as_mut_ptr()) };
+            SCRATCH.with_borrow_mut(|scratch| {
+                let len = self.kernel.scratch_bytes() as usize;
+                if scratch.len() < len {
+                    *scratch = AlignedBytes::zeroed(len);
+                }
+                // SAFETY: the caller vouches for the buffers; the scratch is this thread's own, and compiled code
+                // calls nothing that could want it again; tasks write disjoint elements, so ranges may run at once.
+                unsafe { (self.entry)(buffers.get(), lo, hi, scratch.as_mut_ptr()) };
+            });
         };
         if ranges == 1 { run(0) } else { (0..ranges).into_par_iter().for_each(run) }
     }
