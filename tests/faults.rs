@@ -252,7 +252,7 @@ fn wrong_factors() {
 
 /// Damages the kernel of the first convolution of a block. Returns the layers that this kernel computes.
 pub fn damage_kernel_of(p: &mut Program, block: &str) -> Vec<String> {
-    let multiplies = |c: &&Call| ["conv2d", "winograd_output"].contains(&&c.op[..]);
+    let multiplies = |c: &&Call| ["conv2d", "winograd_output", "winograd_conv2d"].contains(&&c.op[..]);
     let first = p.calls.iter().filter(multiplies).find(|c| c.node.starts_with(block));
     let victim = first.unwrap_or_else(|| panic!("no convolution of {block}")).kernel;
     assert!(swap_factors(&mut p.kernels[victim].body), "the kernel has a multiply-add to damage");

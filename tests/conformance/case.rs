@@ -126,6 +126,8 @@ impl Case {
                 | "running_average"
                 | "sgd_step"
                 | "softmax"
+                | "winograd_conv2d"
+                | "winograd_grad_weight"
                 | "winograd_weight"
         )
     }

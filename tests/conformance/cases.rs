@@ -80,11 +80,12 @@ fn convolution_gradients() -> Vec<Case> {
         ("1,8,5,5", "8,8,5,5", "1,8,1,1", ""),
     ];
     for (x, w, g, attrs) in convolutions {
-        out.push(case("conv2d_grad_input", &format!("{g} {w}"), &format!("{attrs} input={}", size(x)), ""));
+        let flipped = exchanged(w);
+        out.push(case("conv2d_grad_input", &format!("{g} {flipped}"), &format!("{attrs} input={}", size(x)), ""));
     }
     let grouped = ["groups=4 pad=1,1,1,1", "groups=3 stride=2x2 pad=1,1,1,1"];
     out.push(case("conv2d_grad_input", "1,32,7,5 32,8,3,3", &format!("{} input=7x5", grouped[0]), ""));
-    out.push(case("conv2d_grad_input", "2,9,3,3 9,2,3,3", &format!("{} input=5x5", grouped[1]), ""));
+    out.push(case("conv2d_grad_input", "2,9,3,3 6,3,3,3", &format!("{} input=5x5", grouped[1]), ""));
     for (i, (x, w, g, attrs)) in convolutions.into_iter().enumerate() {
         // more parts than images, as many, and fewer
         let splits = [1, 2, 3, 16][i % 4];
@@ -104,6 +105,13 @@ fn convolution_gradients() -> Vec<Case> {
 fn size(dims: &str) -> String {
     let dims: Vec<&str> = dims.split(',').collect();
     format!("{}x{}", dims[2], dims[3])
+}
+
+/// A filter's dimensions with output and input channels exchanged.
+fn exchanged(dims: &str) -> String {
+    let mut dims: Vec<&str> = dims.split(',').collect();
+    dims.swap(0, 1);
+    dims.join(",")
 }
 
 fn dense() -> Vec<Case> {
@@ -240,8 +248,22 @@ fn winograd() -> Vec<Case> {
             all.push(output(1, 1, 2 * block, "bias add relu"));
             all.push(output(2, 2, block, "scale_shift clamp"));
             all.push(output(1, 1, 3 * block, ""));
+            let whole = |images: u32, panels: u32, panel: u32, epilogue: &str| {
+                case("winograd_conv2d", &format!("{images},16,{image} {panels},{points},16,{panel}"), grid, epilogue)
+            };
+            match block {
+                8 => all.push(whole(1, 1, 2 * block, "bias add relu")),
+                _ => all.push(whole(2, 1, block, "scale_shift clamp")),
+            }
         }
     }
+    let gradients = [
+        ("4,16,8,8 4,16,8,8", "rows=[4,4] columns=[4,4] strip=2 splits=2"),
+        ("2,16,6,5 2,32,6,5", "rows=[4,2] columns=[4,1] strip=2 splits=1"),
+        ("3,16,3,4 3,16,3,4", "rows=[3] columns=[2,2] strip=1 splits=2"),
+        ("1,5,4,7 1,3,4,7", "rows=[4] columns=[4,3] strip=1 splits=3"),
+    ];
+    all.extend(gradients.map(|(operands, attrs)| case("winograd_grad_weight", operands, attrs, "")));
     all.push(case("winograd_input", "3,5,4,4", "rows=[4] columns=[4] strip=1 block=1", ""));
     all
 }

@@ -84,12 +84,18 @@ pub fn weight(call: &Call) -> Truth {
     sums.truth()
 }
 
+/// The filter comes with the channels of a group exchanged and its taps reversed.
 pub fn input(call: &Call) -> Truth {
     let (g, w) = (call.x(), &call.inputs[1]);
     let ([h, width], [groups]) = (call.counts("input"), call.counts("groups"));
-    let c = Convolution { x: [g.dims[0], w.dims[1] * groups, h, width], w: four(&w.dims), y: four(&g.dims) };
+    let [channels, o, r, s] = four(&w.dims);
+    let filter = [o * groups, channels / groups, r, s];
+    let c = Convolution { x: [g.dims[0], channels, h, width], w: filter, y: four(&g.dims) };
     let mut sums = Sums::new(&c.x);
-    products(call, &c, |at_x, at_w, at_y| sums.add(&at_x, g.at(&at_y) * w.at(&at_w)));
+    products(call, &c, |at_x, at_w, at_y| {
+        let flipped = [at_x[1], at_w[0] % o, r - 1 - at_w[2], s - 1 - at_w[3]];
+        sums.add(&at_x, g.at(&at_y) * w.at(&flipped));
+    });
     sums.truth()
 }
 

@@ -179,6 +179,8 @@ pub fn oracle(op: &str) -> Option<fn(&Call) -> Truth> {
         "transpose" => training::transpose,
         "winograd_input" => winograd::input,
         "winograd_output" => winograd::output,
+        "winograd_grad_weight" => winograd::grad_weight,
+        "winograd_conv2d" => winograd::convolution,
         "winograd_weight" => winograd::weight,
         _ => return None,
     })

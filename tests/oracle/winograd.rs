@@ -199,7 +199,68 @@ pub fn input(call: &Call) -> Truth {
 
 /// y = Aᵀ[Σ u·v]A, then the epilogue
 pub fn output(call: &Call) -> Truth {
-    let (v, u) = (call.x(), &call.inputs[1]);
+    let (y, scale) = products(call, call.x());
+    super::convolution::finish(call, Truth::rounded(y, scale, call.inputs[1].dims[2] + 25))
+}
+
+/// y = Aᵀ[Σ u·(Bᵀ x B)]A, then the epilogue: the roundings of both transforms and of the sum.
+pub fn convolution(call: &Call) -> Truth {
+    let mut numbers = call.numbers.clone();
+    numbers.insert("block", vec![1.0]);
+    let tiles = input(&Call { inputs: &call.inputs[..1], numbers: &numbers, words: call.words, after: &[], result: 0 });
+    let (y, _) = products(call, &tiles.y);
+    let (_, scale) = products(call, &Tensor { dims: tiles.y.dims, data: tiles.scale });
+    super::convolution::finish(call, Truth::rounded(y, scale, call.inputs[1].dims[2] + 25 + 16))
+}
+
+/// dw[k,o,c,r,q] = Σ over images and tiles of part k of Gᵀ[(Bᵀ x B)·(A g Aᵀ)]G
+pub fn grad_weight(call: &Call) -> Truth {
+    let (x, g_image, strips, [height, width]) = (call.x(), &call.inputs[1], strips(call), points(call));
+    let [splits] = call.counts("splits");
+    let part = x.dims[0].div_ceil(splits);
+    let mut numbers = call.numbers.clone();
+    numbers.insert("block", vec![1.0]);
+    let v = input(&Call { inputs: &call.inputs[..1], numbers: &numbers, words: call.words, after: &[], result: 0 });
+    let magnitudes = Tensor { dims: v.y.dims.clone(), data: v.scale };
+    // A g Aᵀ of a tile at a point, and the same of magnitudes.
+    let spread = |n: usize, o: usize, tile: &Tile, i: usize, j: usize| {
+        let (mut sum, mut magnitude) = (0.0, 0.0);
+        if i < points_of(1, tile.height) && j < points_of(1, tile.width) {
+            for r in 0..tile.height {
+                for q in 0..tile.width {
+                    let pixel = g_image.at(&[n, o, tile.row + r, tile.column + q]);
+                    let term = a(1, tile.height, r, i) * pixel * a(1, tile.width, q, j);
+                    sum += term;
+                    magnitude += term.abs();
+                }
+            }
+        }
+        (sum, magnitude)
+    };
+    let mut scale = Vec::new();
+    let y = Tensor::build(&[splits, g_image.dims[1], x.dims[1], 3, 3], |at| {
+        let (mut sum, mut magnitude) = (0.0, 0.0);
+        for n in at[0] * part..((at[0] + 1) * part).min(x.dims[0]) {
+            for (t, tile) in strips[0].iter().enumerate() {
+                for (i, j) in (0..height).flat_map(|i| (0..width).map(move |j| (i, j))) {
+                    let place = [n, 0, i * width + j, at[2], t, 0];
+                    let (w, w_magnitude) = spread(n, at[1], tile, i, j);
+                    let factor = g(1, i, at[3]) * g(1, j, at[4]);
+                    sum += factor * v.y.at(&place) * w;
+                    magnitude += factor.abs() * magnitudes.at(&place) * w_magnitude;
+                }
+            }
+        }
+        scale.push(magnitude);
+        sum
+    });
+    // Three transforms of at most two passes of six terms, and the sums of the products.
+    Truth::rounded(y, scale, 3 * 16 + part * strips[0].len())
+}
+
+/// Aᵀ[Σ u·v]A, and the same of magnitudes.
+fn products(call: &Call, v: &Tensor) -> (Tensor, Vec<f64>) {
+    let u = &call.inputs[1];
     let (strips, [_, width], stride) = (strips(call), points(call), stride(call));
     let (panel, channels, block) = (u.dims[3], u.dims[2], v.dims[5]);
     let size = |name: &str| call.numbers[name].iter().sum::<f64>() as usize;
@@ -226,5 +287,5 @@ pub fn output(call: &Call) -> Truth {
         scale.push(magnitude);
         sum
     });
-    super::convolution::finish(call, Truth::rounded(y, scale, channels + 25))
+    (y, scale)
 }

@@ -156,15 +156,15 @@ fn grad(cx: &mut GradCtx) -> Result<(), Problem> {
     if cx.wants(0) {
         let reach = [r, s].map(|n| n - 1);
         let pads: [Option<u64>; 4] = std::array::from_fn(|i| (reach[i % 2] * a.dilation[i % 2]).checked_sub(a.pad[i]));
+        let flipped = cx.emit("wt", "flip_filter", &[w], &[cx.copied("groups")])?;
         let dx = match pads {
             [Some(top), Some(left), Some(bottom), Some(right)] if a.stride == [1, 1] => {
-                let flipped = cx.emit("wt", "flip_filter", &[w], &[cx.copied("groups")])?;
                 let pad = ("pad", Attr::Quad([top, left, bottom, right]));
                 cx.emit("dx", "conv2d", &[g, flipped], &[pad, cx.copied("dilation"), cx.copied("groups")])?
             }
             _ => {
                 let input = ("input", cx.size(0));
-                cx.emit("dx", "conv2d_grad_input", &[g, w], &[&copied[..], &[input]].concat())?
+                cx.emit("dx", "conv2d_grad_input", &[g, flipped], &[&copied[..], &[input]].concat())?
             }
         };
         cx.send(0, dx);

@@ -1,9 +1,9 @@
-//! `conv2d_grad_input`: dx[n,c,h,l] = Σ g[n,o,i,j] · w[o,c,r,q] over i·s + r·d − p = h and j·s + q·d − p = l: the
-//! gradient of `conv2d` with respect to its image.
+//! `conv2d_grad_input`: dx[n,c,h,l] = Σ g[n,o,i,j] · w[c,o,R−1−r,S−1−q] over i·s + r·d − p = h and j·s + q·d − p = l: the
+//! gradient of `conv2d` with respect to its image, from the filter as `flip_filter` gives it.
 //!
-//! g: [N, O, P, Q], the gradient of the result; w: [O, C/groups, R, S]; dx: [N, C, H, W] with H, W from the attribute
-//! `input`. The sum runs over o, then r, then q. At stride 1 it is also `conv2d g, flip_filter(w)` with the pads
-//! d·(R − 1) − p where these are not negative, which has more templates.
+//! g: [N, O, P, Q], the gradient of the result; w: [C, O/groups, R, S]; dx: [N, C, H, W] with H, W from the attribute
+//! `input`. The sum runs over o, then r, then q. At stride 1 it is also `conv2d g, w` with the pads d·(R − 1) − p where
+//! these are not negative, which has more templates.
 
 use super::common::{self, attr};
 use super::conv2d::{Conv2d, DILATION, GROUPS, filter};
@@ -19,7 +19,7 @@ pub const INPUT: AttrDef = attr("input", AttrKind::Pair, None, "size of the conv
 
 pub const CONV2D_GRAD_INPUT: OpDef = OpDef {
     name: "conv2d_grad_input",
-    doc: "dx[n,c,h,l] = sum of g[n,o,i,j] * w[o,c,r,q] where i*s+r*d-p = h and j*s+q*d-p = l",
+    doc: "dx[n,c,h,l] = sum of g[n,o,i,j] * w[c,o,R-1-r,S-1-q] where i*s+r*d-p = h and j*s+q*d-p = l",
     operands: &["g", "w"],
     variadic: false,
     epilogue: false,
@@ -33,13 +33,13 @@ pub const CONV2D_GRAD_INPUT: OpDef = OpDef {
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     let a = Conv2d::of(ctx.attrs);
     let [o, p, q] = common::image(ctx, 0)?;
-    let [oc, ic, r, s] = filter(ctx, 1)?;
-    if oc != o {
-        return Err(Problem::new("E0203", format!("weight has {oc} output channels, the gradient has {o}")).operand(1));
+    let [channels, of_group, r, s] = filter(ctx, 1)?;
+    a.check_groups(o, channels)?;
+    if of_group * a.groups != o {
+        let message = format!("weight has {of_group} channels in each of {} groups, the gradient has {o}", a.groups);
+        return Err(Problem::new("E0203", message).operand(1));
     }
     let input = ctx.attrs.pair(INPUT.name);
-    let channels = ic.checked_mul(a.groups).unwrap_or(0);
-    a.check_groups(channels, oc)?;
     let outputs = a.outputs(input, [r, s])?;
     if outputs != [p, q] {
         let [rows, columns] = outputs;
@@ -52,24 +52,25 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
 /// As many multiply-adds as the convolution.
 fn cost(ctx: &OpCtx) -> Cost {
     let g: u64 = ctx.operands[0].dims(ctx.batch).iter().product();
-    let filter: u64 = ctx.operands[1].dims(ctx.batch)[1..].iter().product();
-    Cost { macs: g * filter, ..common::memory_cost(ctx) }
+    let filter: u64 = ctx.operands[1].dims(ctx.batch).iter().product();
+    let channels = ctx.operands[0].dims(ctx.batch)[1];
+    Cost { macs: g / channels.max(1) * filter, ..common::memory_cost(ctx) }
 }
 
 fn body(ctx: &BodyCtx) -> Kernel {
     let a = Conv2d::of(ctx.attrs);
     let (g, w, dx) = (&ctx.operands[0], &ctx.operands[1], &ctx.results[0]);
-    let (ic_group, oc_group) = (w.dims[1], g.dims[1] / a.groups.cast_signed());
+    let (groups, oc_group) = (a.groups.cast_signed(), w.dims[1]);
     common::elementwise("conv2d_grad_input", ctx, &mut |k, ins, at| {
-        let first = if a.groups == 1 { 0.into() } else { at[1].floordiv(ic_group) * oc_group };
-        let c = if a.groups == 1 { at[1].clone() } else { at[1].modulo(ic_group) };
+        let first = if groups == 1 { 0.into() } else { at[1].floordiv(dx.dims[1] / groups) * oc_group };
         let zero = k.constant(dx.dtype, 1, 0.0);
         k.for_carry(0, oc_group, &[zero], |k, o, acc| {
-            let o = &first + o;
             let sum = fold(k, &a, 0, [w.dims[2], g.dims[2]], &at[2], acc[0], |k, r, i, acc| {
                 fold(k, &a, 1, [w.dims[3], g.dims[3]], &at[3], acc, |k, q, j, acc| {
-                    let g = common::load(k, ctx, ins, 0, &[at[0].clone(), o.clone(), i.clone(), j.clone()]);
-                    let w = common::load(k, ctx, ins, 1, &[o.clone(), c.clone(), r.clone(), q.clone()]);
+                    let g = common::load(k, ctx, ins, 0, &[at[0].clone(), &first + &o, i.clone(), j.clone()]);
+                    let taps = [r * -1 + (w.dims[2] - 1), q * -1 + (w.dims[3] - 1)];
+                    let [r, q] = taps;
+                    let w = common::load(k, ctx, ins, 1, &[at[1].clone(), o.clone(), r, q]);
                     k.fma(g, w, acc)
                 })
             });

@@ -5,11 +5,11 @@
 
 use super::common::{self, elementwise, memory_cost};
 use super::pool::{self, CEIL_MODE, KERNEL, PAD, Pool, STRIDE};
-use crate::entity::{Buf, Reg};
+use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel, KernelBuilder, Test};
 use crate::op::{BodyCtx, OpCtx, OpDef, Problem};
-use crate::types::TensorType;
+use crate::types::{DType, TensorType};
 
 pub const MAX_POOL_GRAD: OpDef = OpDef {
     name: "max_pool_grad",
@@ -34,29 +34,39 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
 
 fn body(ctx: &BodyCtx) -> Kernel {
     let (p, dtype) = (Pool::of(ctx.attrs), ctx.results[0].dtype);
-    let x = &ctx.operands[1];
+    let (g, x) = (&ctx.operands[0], &ctx.operands[1]);
     elementwise("max_pool_grad", ctx, &mut |k, ins, at| {
         let here = k.index(dtype, &at[2] * x.dims[3] + &at[3]);
         let zero = k.constant(dtype, 1, 0.0);
-        p.windows_around(k, ctx.operands[0].dims[2..4].try_into().expect("rank 4"), at, zero, |k, i, j, acc| {
-            let first = first_maximum(k, ctx, ins, &p, &[at[0].clone(), at[1].clone(), i.clone(), j.clone()]);
-            let g = common::load(k, ctx, ins, 0, &[at[0].clone(), at[1].clone(), i.clone(), j.clone()]);
+        let place = |i: &Affine, j: &Affine| [at[0].clone(), at[1].clone(), i.clone(), j.clone()];
+        p.windows_around(k, [g.dims[2], g.dims[3]], at, zero, |k, i, j, acc| {
+            let load = &mut |k: &mut KernelBuilder, h: &Affine, w: &Affine| common::load(k, ctx, ins, 1, &place(h, w));
+            let first = first_maximum(k, &p, [x.dims[2], x.dims[3]], [i, j], (dtype, 1), load);
+            let g = common::load(k, ctx, ins, 0, &place(i, j));
             let g = k.select(Test::Eq, [first, here], g, zero);
             k.add(acc, g)
         })
     })
 }
 
-/// Position h·W + w of the first maximum of a window, −1 if all of it is −∞ or NaN.
-fn first_maximum(k: &mut KernelBuilder, ctx: &BodyCtx, ins: &[Buf], p: &Pool, at: &[Affine]) -> Reg {
-    let x = &ctx.operands[1];
-    let (least, nowhere) = (k.constant(x.dtype, 1, f64::NEG_INFINITY), k.constant(x.dtype, 1, -1.0));
-    let rows = p.window(0).taps_inside(&at[2], x.dims[2]);
-    let columns = p.window(1).taps_inside(&at[3], x.dims[3]);
+/// Position h·W + w of the first maximum of window `at` of an image of `size` H×W, −1 if all of it is −∞ or NaN.
+/// `load` gives vectors of this type.
+pub fn first_maximum(
+    k: &mut KernelBuilder,
+    p: &Pool,
+    size: [i64; 2],
+    at: [&Affine; 2],
+    (dtype, lanes): (DType, u32),
+    load: &mut dyn FnMut(&mut KernelBuilder, &Affine, &Affine) -> Reg,
+) -> Reg {
+    let (least, nowhere) = (k.constant(dtype, lanes, f64::NEG_INFINITY), k.constant(dtype, lanes, -1.0));
+    let rows = p.window(0).taps_inside(at[0], size[0]);
+    let columns = p.window(1).taps_inside(at[1], size[1]);
     let found = rows.fold_many(k, &[least, nowhere], |k, h, acc| {
         columns.fold_many(k, acc, |k, w, acc| {
-            let value = common::load(k, ctx, ins, 1, &[at[0].clone(), at[1].clone(), h.clone(), w.clone()]);
-            let position = k.index(x.dtype, h * x.dims[3] + w);
+            let value = load(k, h, w);
+            let position = k.index(dtype, h * size[1] + w);
+            let position = if lanes > 1 { k.splat(position, lanes) } else { position };
             let best = k.select(Test::Gt, [value, acc[0]], value, acc[0]);
             vec![best, k.select(Test::Gt, [value, acc[0]], position, acc[1])]
         })

@@ -59,6 +59,8 @@ pub mod subsample;
 pub mod subsample_grad;
 pub mod sum_splits;
 pub mod transpose;
+pub mod winograd_conv2d;
+pub mod winograd_grad_weight;
 pub mod winograd_input;
 pub mod winograd_output;
 pub mod winograd_weight;
@@ -130,5 +132,7 @@ pub static ALL: &[&OpDef] = &[
     &transpose::TRANSPOSE,
     &winograd_input::WINOGRAD_INPUT,
     &winograd_output::WINOGRAD_OUTPUT,
+    &winograd_conv2d::WINOGRAD_CONV2D,
+    &winograd_grad_weight::WINOGRAD_GRAD_WEIGHT,
     &winograd_weight::WINOGRAD_WEIGHT,
 ];

@@ -231,7 +231,8 @@ impl Grid {
         Ok(grid)
     }
 
-    fn is_mixed(&self) -> bool {
+    /// Whether there are tiles of several sizes.
+    pub fn is_mixed(&self) -> bool {
         self.rows.first() != self.rows.last() || self.columns.first() != self.columns.last()
     }
 

@@ -11,7 +11,7 @@ use crate::grad::Gradient;
 use crate::kernel::build::{max_of, min_of};
 use crate::kernel::{Affine, KernelBuilder};
 use crate::op::{AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
-use crate::types::{Dim, TensorType};
+use crate::types::{DType, Dim, TensorType};
 
 pub const WINOGRAD_INPUT: OpDef = OpDef {
     name: "winograd_input",
@@ -34,6 +34,14 @@ pub const WINOGRAD_INPUT: OpDef = OpDef {
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     let grid = Grid::of(ctx.attrs)?;
+    let [c, ..] = common::image(ctx, 0)?;
+    let block = u64::try_from(ctx.attrs.int("block")).ok().filter(|&b| b > 0 && c % b == 0);
+    let block = block.ok_or_else(|| bad_attr(format!("the block does not divide {c} channels")))?;
+    Ok(vec![tiles(ctx, &grid, block)?])
+}
+
+/// Type of the transformed tiles of operand 0, in blocks of `block` channels, if it is an image that the grid covers.
+pub fn tiles(ctx: &OpCtx, grid: &Grid, block: u64) -> Result<TensorType, Problem> {
     let [c, h, w] = common::image(ctx, 0)?;
     let outputs = [h, w].map(|n| n.div_ceil(grid.stride.step().cast_unsigned()));
     if [grid.height(), grid.width()].map(i64::cast_unsigned) != outputs {
@@ -45,13 +53,12 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
         );
         return Err(bad_attr(message));
     }
-    let block = u64::try_from(ctx.attrs.int("block")).ok().filter(|&b| b > 0 && c % b == 0);
-    let block = block.ok_or_else(|| bad_attr(format!("the block does not divide {c} channels")))?;
     let x = &ctx.operands[0];
     let [i, j] = grid.points();
     let size = |n: i64| Dim::Size(n.cast_unsigned());
-    let shape = [x.shape[0], size(grid.strips()), size(i * j), (c / block).into(), size(grid.tiles()), block.into()];
-    Ok(vec![TensorType::new(x.dtype, shape)])
+    let blocks = c / block.max(1);
+    let shape = [x.shape[0], size(grid.strips()), size(i * j), blocks.into(), size(grid.tiles()), block.into()];
+    Ok(TensorType::new(x.dtype, shape))
 }
 
 /// The kernel on vectors of `lanes` channels, which are neighbours in `x`: 1, or the block of both layouts.
@@ -72,24 +79,11 @@ fn build(ctx: &BodyCtx, lanes: u32, matrix: &dyn Fn(Stride, i64) -> Matrix) -> c
     };
     let mut k = KernelBuilder::new(format!("winograd_input_{}x{}_{}", grid.height(), grid.width(), blocks * block));
     let (ins, out) = common::params(&mut k, ctx);
-    let [i, j] = grid.points();
-    let half = k.scratch("half", ctx.results[0].dtype, &[i * j, i64::from(lanes)]);
     let parts = block / i64::from(lanes);
     let digits = common::tasks_over(&mut k, &[images, strips, blocks, parts]);
     let [image, strip, channel_block, part] = &digits[..] else { unreachable!("invariant: four digits") };
-    let at = At { image, strip, channel_block, lane: &(part * i64::from(lanes)) };
-    let t = Transform { ctx, matrix, grid: &grid, x: ins[0], out, half, lanes };
-    for rows in split_borders(Grid::runs(&grid.rows)) {
-        let first = max_of([Affine::constant(rows.first), strip * grid.strip]);
-        let end = min_of([Affine::constant(rows.first + rows.count), strip * grid.strip + grid.strip]);
-        k.for_(first, end, |k, row| {
-            for columns in split_borders(Grid::runs(&grid.columns)) {
-                k.for_(columns.first, columns.first + columns.count, |k, column| {
-                    t.tile(k, &at, (&rows, &row), (&columns, &column));
-                });
-            }
-        });
-    }
+    let at = At { image, strip, channel_block, lane: &(part * i64::from(lanes)), place: [image, strip] };
+    Transform::new(&mut k, ctx, matrix, &grid, [ins[0], out], lanes).strip(&mut k, &at);
     k.finish()
 }
 
@@ -111,15 +105,19 @@ fn split_borders(runs: Vec<Tiles>) -> Vec<Tiles> {
     out
 }
 
-struct At<'a> {
-    image: &'a Affine,
-    strip: &'a Affine,
-    channel_block: &'a Affine,
+/// What is transformed, and where the tiles go.
+pub struct At<'a> {
+    pub image: &'a Affine,
+    pub strip: &'a Affine,
+    pub channel_block: &'a Affine,
     /// First channel inside the block.
-    lane: &'a Affine,
+    pub lane: &'a Affine,
+    /// Image and strip among the tiles.
+    pub place: [&'a Affine; 2],
 }
 
-struct Transform<'a> {
+/// Bᵀ x B of strips of operand 0.
+pub struct Transform<'a> {
     ctx: &'a BodyCtx<'a>,
     matrix: &'a dyn Fn(Stride, i64) -> Matrix,
     grid: &'a Grid,
@@ -128,16 +126,72 @@ struct Transform<'a> {
     /// Bᵀ x, before the columns are transformed.
     half: Buf,
     lanes: u32,
+    /// Channels of a block of the tiles.
+    block: i64,
+    dtype: DType,
 }
 
-impl Transform<'_> {
+impl<'a> Transform<'a> {
+    /// From the image in `x` to the tiles in `out`, [images, strips, points, blocks, tiles, block], on vectors of
+    /// `lanes` channels.
+    pub fn new(
+        k: &mut KernelBuilder,
+        ctx: &'a BodyCtx<'a>,
+        matrix: &'a dyn Fn(Stride, i64) -> Matrix,
+        grid: &'a Grid,
+        [x, out]: [Buf; 2],
+        lanes: u32,
+    ) -> Transform<'a> {
+        let (dtype, [i, j]) = (ctx.operands[0].dtype, grid.points());
+        let half = k.scratch("half", dtype, &[i * j, i64::from(lanes)]);
+        let block = k.shape(out).last().copied().unwrap_or(1);
+        Transform { ctx, matrix, grid, x, out, half, lanes, block, dtype }
+    }
+
+    /// Makes the tiles of a strip zero where there are several strips or sizes of tiles: the loops over the parts that
+    /// they have in common with the image's border fill them all, but the verifier cannot see it.
+    pub fn clear(&self, k: &mut KernelBuilder) {
+        if self.grid.strips() == 1 && !self.grid.is_mixed() {
+            return;
+        }
+        let zero = k.constant(self.dtype, self.lanes, 0.0);
+        let &[_, _, points, blocks, tiles, block] = k.shape(self.out) else {
+            unreachable!("invariant: tiles have six dimensions");
+        };
+        let at = |p: &Affine, b: &Affine, t: &Affine, lane: Affine| {
+            [0.into(), 0.into(), p.clone(), b.clone(), t.clone(), lane * i64::from(self.lanes)]
+        };
+        k.for_(0, points, |k, p| {
+            k.for_(0, blocks, |k, b| {
+                k.for_(0, tiles, |k, t| {
+                    k.for_(0, block / i64::from(self.lanes), |k, lane| k.store(self.out, &at(&p, &b, &t, lane), zero));
+                });
+            });
+        });
+    }
+
+    /// Transforms a block of channels of a strip.
+    pub fn strip(&self, k: &mut KernelBuilder, at: &At) {
+        let (grid, strip) = (self.grid, at.strip);
+        for rows in split_borders(Grid::runs(&grid.rows)) {
+            let first = max_of([Affine::constant(rows.first), strip * grid.strip]);
+            let end = min_of([Affine::constant(rows.first + rows.count), strip * grid.strip + grid.strip]);
+            k.for_(first, end, |k, row| {
+                for columns in split_borders(Grid::runs(&grid.columns)) {
+                    k.for_(columns.first, columns.first + columns.count, |k, column| {
+                        self.tile(k, at, (&rows, &row), (&columns, &column));
+                    });
+                }
+            });
+        }
+    }
+
     fn tile(&self, k: &mut KernelBuilder, at: &At, rows: (&Tiles, &Affine), columns: (&Tiles, &Affine)) {
-        let dtype = self.ctx.results[0].dtype;
         let ((rows, row), (columns, column)) = (rows, columns);
         let stride = self.grid.stride;
         let [height, width] = [rows.size, columns.size].map(|m| stride.points(m));
         let [by_rows, by_columns] = [rows.size, columns.size].map(|m| (self.matrix)(stride, m));
-        let zero = k.constant(dtype, self.lanes, 0.0);
+        let zero = k.constant(self.dtype, self.lanes, 0.0);
         let (top, left) = (self.origin(rows, row), self.origin(columns, column));
         let [.., image_height, image_width] = self.ctx.operands[0].dims[..] else {
             unreachable!("invariant: the shape rule has checked that this is an image");
@@ -170,8 +224,8 @@ impl Transform<'_> {
             vs.resize(all_columns as usize, None);
             for (j, v) in (0..).zip(vs) {
                 let index = [
-                    at.image.clone(),
-                    at.strip.clone(),
+                    at.place[0].clone(),
+                    at.place[1].clone(),
                     Affine::constant(i * all_columns + j),
                     at.channel_block.clone(),
                     tile.clone(),
@@ -193,8 +247,7 @@ impl Transform<'_> {
 
     fn load(&self, k: &mut KernelBuilder, at: &At, row: &Affine, column: &Affine) -> Reg {
         let x = &self.ctx.operands[0];
-        let block = self.ctx.results[0].dims[5];
-        let channel = at.channel_block * block + at.lane;
+        let channel = at.channel_block * self.block + at.lane;
         k.load_vec(self.x, self.lanes, &x.at(&[at.image.clone(), channel, row.clone(), column.clone()]))
     }
 

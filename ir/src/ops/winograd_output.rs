@@ -6,7 +6,7 @@
 
 use super::common::{self, bad_attr};
 use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIDE, STRIP, Stride, Tiles, columns_times, magnitudes};
-use crate::entity::Reg;
+use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, KernelBuilder};
 use crate::op::{BodyCtx, Cost, OpCtx, OpDef, Problem};
@@ -30,6 +30,13 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     let (v, u) = (common::floats(ctx, 0)?, common::floats(ctx, 1)?);
     common::plain(ctx, 0)?;
     common::plain(ctx, 1)?;
+    let y = image(&grid, v, u)?;
+    common::check_epilogue(ctx, &y)?;
+    Ok(vec![y])
+}
+
+/// Type of the image that tiles `v` and filters `u` give.
+pub fn image(grid: &Grid, v: &TensorType, u: &TensorType) -> Result<TensorType, Problem> {
     let (&[n, strips, points, blocks, tiles, block], &[panels, u_points, channels, panel]) =
         (&v.shape[..], &u.shape[..])
     else {
@@ -47,14 +54,12 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
         return Err(Problem::new("E0203", format!("filters {u} do not fit tiles {v}")).operand(1));
     }
     let outputs = product(panels, panel).ok_or_else(|| bad_attr("the number of output channels is not a number"))?;
-    let image = [n, outputs.into(), grid.height().cast_unsigned().into(), grid.width().cast_unsigned().into()];
-    let y = TensorType::new(v.dtype, image);
-    common::check_epilogue(ctx, &y)?;
-    Ok(vec![y])
+    let shape = [n, outputs.into(), grid.height().cast_unsigned().into(), grid.width().cast_unsigned().into()];
+    Ok(TensorType::new(v.dtype, shape))
 }
 
 /// The multiply-adds between the transforms.
-fn cost(ctx: &OpCtx) -> Cost {
+pub fn cost(ctx: &OpCtx) -> Cost {
     let [v, u] = [0, 1].map(|i| ctx.operands[i].dims(ctx.batch));
     let products = Grid::of(ctx.attrs).map_or(0, |g| g.products().cast_unsigned());
     Cost { macs: v[0] * products * u[2] * u[0] * u[3], ..common::memory_cost(ctx) }
@@ -72,50 +77,93 @@ pub fn body_of_magnitudes(ctx: &BodyCtx) -> crate::Kernel {
 fn build(ctx: &BodyCtx, matrix: &dyn Fn(Stride, i64) -> Matrix) -> crate::Kernel {
     let grid =
         Grid::of(ctx.attrs).unwrap_or_else(|p| unreachable!("invariant: the shape rule has checked {}", p.message));
-    let (&[images, strips, _, blocks, tiles, block], &[panels, _, _, panel]) =
-        (&ctx.operands[0].dims[..], &ctx.operands[1].dims[..])
-    else {
+    let (&[images, strips, ..], &[panels, _, _, panel]) = (&ctx.operands[0].dims[..], &ctx.operands[1].dims[..]) else {
         unreachable!("invariant: the shape rule has checked the ranks");
     };
-    let y = &ctx.results[0];
     let mut k = KernelBuilder::new("winograd_output");
     let (ins, out) = common::params(&mut k, ctx);
-    let [height, width] = grid.points();
-    let products = k.scratch("products", y.dtype, &[height, width, tiles]);
+    let inverse = Inverse::new(&mut k, ctx, matrix, &grid, (&ins, out), ins[0]);
     let digits = common::tasks_over(&mut k, &[images, strips, panels * panel]);
     let [image, strip, channel] = &digits[..] else { unreachable!("invariant: three digits") };
-    for (i, j, t) in grid.classes() {
-        k.for_(i[0], i[1], |k, i| {
-            k.for_(j[0], j[1], |k, j| {
-                let point = &i * width + &j;
-                k.for_(t[0], t[1], |k, t| {
-                    let zero = k.constant(y.dtype, 1, 0.0);
-                    let sum = k.for_carry(0, blocks, &[zero], |k, c, sum| {
-                        k.for_carry(0, block, sum, |k, b, sum| {
-                            let v = [image, strip, &point, &c, &t, &b].map(Affine::clone);
-                            let u = [channel.floordiv(panel), point.clone(), &c * block + &b, channel.modulo(panel)];
-                            let (v, u) = (k.load(ins[0], &v), k.load(ins[1], &u));
-                            vec![k.fma(v, u, sum[0])]
-                        })
-                    })[0];
-                    k.store(products, &[i.clone(), j.clone(), t], sum);
+    inverse.strip(&mut k, &At { image, strip, channel, place: [image, strip] });
+    k.finish()
+}
+
+/// What is computed, and from which tiles.
+pub struct At<'a> {
+    pub image: &'a Affine,
+    pub strip: &'a Affine,
+    pub channel: &'a Affine,
+    /// Image and strip among the tiles.
+    pub place: [&'a Affine; 2],
+}
+
+/// Aᵀ[Σ_c u·v]A of strips, one output channel at a time.
+pub struct Inverse<'a> {
+    ctx: &'a BodyCtx<'a>,
+    matrix: &'a dyn Fn(Stride, i64) -> Matrix,
+    grid: &'a Grid,
+    ins: &'a [Buf],
+    out: Buf,
+    tiles: Buf,
+    products: Buf,
+}
+
+impl<'a> Inverse<'a> {
+    /// From `tiles`, [images, strips, points, blocks, tiles, block], and operand 1 to the image in `out`.
+    pub fn new(
+        k: &mut KernelBuilder,
+        ctx: &'a BodyCtx<'a>,
+        matrix: &'a dyn Fn(Stride, i64) -> Matrix,
+        grid: &'a Grid,
+        (ins, out): (&'a [Buf], Buf),
+        tiles: Buf,
+    ) -> Inverse<'a> {
+        let [height, width] = grid.points();
+        let products = k.scratch("products", ctx.results[0].dtype, &[height, width, grid.tiles()]);
+        Inverse { ctx, matrix, grid, ins, out, tiles, products }
+    }
+
+    pub fn strip(&self, k: &mut KernelBuilder, at: &At) {
+        let (grid, channel, y) = (self.grid, at.channel, &self.ctx.results[0]);
+        let [_, width] = grid.points();
+        let (&[_, _, _, blocks, _, block], panel) = (k.shape(self.tiles), self.ctx.operands[1].dims[3]) else {
+            unreachable!("invariant: tiles have six dimensions");
+        };
+        for (i, j, t) in grid.classes() {
+            k.for_(i[0], i[1], |k, i| {
+                k.for_(j[0], j[1], |k, j| {
+                    let point = &i * width + &j;
+                    k.for_(t[0], t[1], |k, t| {
+                        let zero = k.constant(y.dtype, 1, 0.0);
+                        let sum = k.for_carry(0, blocks, &[zero], |k, c, sum| {
+                            k.for_carry(0, block, sum, |k, b, sum| {
+                                let v = [at.place[0], at.place[1], &point, &c, &t, &b].map(Affine::clone);
+                                let row = &c * block + &b;
+                                let u = [channel.floordiv(panel), point.clone(), row, channel.modulo(panel)];
+                                let (v, u) = (k.load(self.tiles, &v), k.load(self.ins[1], &u));
+                                vec![k.fma(v, u, sum[0])]
+                            })
+                        })[0];
+                        k.store(self.products, &[i.clone(), j.clone(), t], sum);
+                    });
                 });
             });
+        }
+        for_tiles(k, grid, at.strip, &mut |k, tile| {
+            let load = |k: &mut KernelBuilder, i: i64, j: i64| {
+                k.load(self.products, &[i.into(), j.into(), tile.position.clone()])
+            };
+            let matrices = [tile.rows.size, tile.columns.size].map(|m| (self.matrix)(grid.stride, m));
+            for (r, row) in (0..).zip(inverse(k, matrices, load)) {
+                for (c, v) in (0..).zip(row) {
+                    let at = [at.image.clone(), channel.clone(), &tile.row + r, &tile.column + c];
+                    let v = common::epilogue(k, self.ctx, self.ins, &at, v);
+                    k.store(self.out, &y.at(&at), v);
+                }
+            }
         });
     }
-    for_tiles(&mut k, &grid, strip, &mut |k, tile| {
-        let load =
-            |k: &mut KernelBuilder, i: i64, j: i64| k.load(products, &[i.into(), j.into(), tile.position.clone()]);
-        let ys = inverse(k, [tile.rows.size, tile.columns.size].map(|m| matrix(grid.stride, m)), load);
-        for (r, row) in (0..).zip(ys) {
-            for (c, v) in (0..).zip(row) {
-                let at = [image.clone(), channel.clone(), &tile.row + r, &tile.column + c];
-                let v = common::epilogue(k, ctx, &ins, &at, v);
-                k.store(out, &y.at(&at), v);
-            }
-        }
-    });
-    k.finish()
 }
 
 /// A tile inside a loop over tiles.

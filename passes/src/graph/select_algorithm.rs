@@ -1,15 +1,16 @@
 //! `select-algorithm`: 3×3 convolutions by Winograd's method where that is faster than directly.
 //!
 //! It runs after the layouts are chosen, which are the same for both. The node becomes two, a transform of the input
-//! and the products; the transform of the weights is a constant like any packing. Weights that are trained are
-//! transformed in every step, which the estimate counts.
+//! and the products, or one where a batch has images enough for all workers; the transform of the weights is a constant
+//! like any packing. Weights that are trained are transformed in every step, which the estimate counts. Gradients of
+//! filters are computed by the transposed method.
 //!
 //! The estimate: multiply-adds at the speed of register tiles, plus the bytes of the transformed domain, plus the
 //! bytes of the weights, which are four times those of the filter for tiles of 4 and so decide for small images.
 
 use super::{constants, is_op, op};
 use crate::pass::{Pass, PassCtx, Refusal, Verdict, keep};
-use crate::templates::tiling;
+use crate::templates::{tiling, winograd};
 use cranelift_entity::EntitySet;
 use ir::entity::{Node, Value};
 use ir::graph::{GraphRef, Patch, Src};
@@ -19,7 +20,7 @@ use ir::ops::winograd::{Grid, MAX_TILE, Stride};
 use ir::schedule::Schedule;
 use ir::target::Target;
 use ir::types::Dim;
-use ir::{DType, Diagnostics, Layout};
+use ir::{DType, Diagnostics, Layout, TensorType};
 
 pub struct SelectAlgorithm;
 
@@ -68,7 +69,7 @@ impl Pass for SelectAlgorithm {
             return Ok(());
         }
         let constant = constants(&cx.graph);
-        cx.rewrite(|cx, view, n| select(cx, view, n, &constant))
+        cx.rewrite(|cx, view, n| select(cx, view, n, &constant).or_else(|| select_gradient(cx, view, n)))
     }
 }
 
@@ -121,11 +122,74 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
         if cx.winograd == Winograd::Auto && is_free && problem.winograd_ns(&grid) >= problem.direct_ns() {
             return Err(Keep::DirectIsFaster);
         }
-        Ok(patch(view, n, filter, &grid, i64::from(block), i64::from(tile.blocks * block)))
+        let is_one_kernel = winograd::is_one_kernel(&grid, images, [sizes[2], sizes[3]], &cx.target);
+        let block_if_two = (!is_one_kernel).then_some(i64::from(block));
+        Ok(patch(view, n, filter, &grid, block_if_two, i64::from(tile.blocks * block)))
     })
 }
 
-fn patch(view: &GraphRef, n: Node, filter: Value, grid: &Grid, block: i64, panel: i64) -> Patch {
+/// What a byte of the transformed domain costs in the gradient of a filter beyond what it costs in a convolution: both
+/// operands are transformed for a single product.
+const GRADIENT_NS_PER_BYTE: f64 = 0.11;
+/// Bytes of a part's sums at the points, beyond which they would not stay near.
+const MOST_SUMS: i64 = 1 << 20;
+
+/// The gradient of a filter, by the transposed method.
+fn select_gradient(cx: &PassCtx, view: &GraphRef, n: Node) -> Verdict<Keep> {
+    let g = view.graph;
+    let d = &g.nodes[n];
+    (is_op(g, n, "conv2d_grad_weight") && g.ty(d.results[0]).dtype == DType::F32).then(|| {
+        let (x, gradient, dw) = (g.ty(d.operands[0]), g.ty(d.operands[1]), g.ty(d.results[0]));
+        let conv = Conv2d::of(&d.attrs);
+        let dims = |ty: &TensorType| ty.dims(cx.batch).into_iter().map(u64::cast_signed).collect::<Vec<_>>();
+        let (&[images, ic, height, width], &[_, oc, p, q], &[splits, .., r, s]) =
+            (&dims(x)[..], &dims(gradient)[..], &dims(dw)[..])
+        else {
+            return Err(Keep::NotBlocked);
+        };
+        if [r, s] != [3, 3] {
+            return Err(Keep::FilterNot3x3);
+        }
+        if conv.stride != [1, 1] || conv.dilation != [1, 1] || conv.groups != 1 {
+            return Err(Keep::StridedOrGrouped);
+        }
+        if conv.pad != [1; 4] || [p, q] != [height, width] {
+            return Err(Keep::PadNotOne);
+        }
+        let blocked = Layout::Blocked(cx.target.block);
+        if x.layout != blocked || gradient.layout != blocked || images % splits != 0 {
+            return Err(Keep::NotBlocked);
+        }
+        let sizes = [height, width, ic, oc];
+        let problem =
+            Problem { stride: Stride::One, sizes, images, is_cached: true, is_packed: true, target: &cx.target };
+        let mut grid = problem.grid(MAX_TILE);
+        grid.strip = grid.rows.len() as i64;
+        let [i, j] = grid.points();
+        let transformed = (images * grid.tiles() * i * j * (ic + oc) * 4) as f64;
+        let ns = problem.winograd_ns(&grid) + transformed * GRADIENT_NS_PER_BYTE;
+        let is_faster = ns < problem.direct_ns() && i * j * ic * oc * 4 <= MOST_SUMS;
+        if cx.winograd == Winograd::Auto && !is_faster {
+            return Err(Keep::DirectIsFaster);
+        }
+        let tiles = |list: &[i64]| Attr::Dims(list.iter().map(|m| Dim::Size(m.cast_unsigned())).collect());
+        let op = op("winograd_grad_weight");
+        let attrs = Attrs::defaults(op)
+            .set("rows", tiles(&grid.rows))
+            .set("columns", tiles(&grid.columns))
+            .set("strip", Attr::Int(grid.strip))
+            .set("splits", Attr::Int(splits));
+        let mut p = Patch::new("select-algorithm");
+        let y = d.results[0];
+        let operands = d.operands.iter().map(|&o| Src::Old(o)).collect();
+        let replacement = p.add(g.name(y), op, attrs, operands, vec![], Some(g.ty(y).layout));
+        p.replace(y, replacement);
+        Ok(p)
+    })
+}
+
+/// With `block_if_two` the transform of the input, in blocks of so many channels, is a kernel of its own.
+fn patch(view: &GraphRef, n: Node, filter: Value, grid: &Grid, block_if_two: Option<i64>, panel: i64) -> Patch {
     let g = view.graph;
     let d = &g.nodes[n];
     let y = d.results[0];
@@ -138,17 +202,24 @@ fn patch(view: &GraphRef, n: Node, filter: Value, grid: &Grid, block: i64, panel
             .set("columns", tiles(&grid.columns))
             .set("strip", Attr::Int(grid.strip))
     };
-    let (input, output, weight) = (op("winograd_input"), op("winograd_output"), op("winograd_weight"));
+    let weight = op("winograd_weight");
     let mut p = Patch::new("select-algorithm");
-    let attrs = with_grid(Attrs::defaults(input)).set("block", Attr::Int(block));
-    let v = p.add(format!("{}.tiles", g.name(y)), input, attrs, vec![d.operands[0].into()], vec![], None);
+    let (output, x) = match block_if_two {
+        Some(block) => {
+            let input = op("winograd_input");
+            let attrs = with_grid(Attrs::defaults(input)).set("block", Attr::Int(block));
+            let name = format!("{}.tiles", g.name(y));
+            (op("winograd_output"), p.add(name, input, attrs, vec![d.operands[0].into()], vec![], None))
+        }
+        None => (op("winograd_conv2d"), d.operands[0].into()),
+    };
     let largest = [grid.rows[0], grid.columns[0]].map(i64::cast_unsigned);
     let attrs = Attrs::defaults(weight)
         .set("tile", Attr::Pair(largest))
         .set("panel", Attr::Int(panel))
         .set("stride", stride.clone());
     let u = p.add(format!("{}.winograd", g.name(filter)), weight, attrs, vec![filter.into()], vec![], None);
-    let operands = [v, u].into_iter().chain(d.operands[2..].iter().map(|&o| Src::Old(o))).collect();
+    let operands = [x, u].into_iter().chain(d.operands[2..].iter().map(|&o| Src::Old(o))).collect();
     let attrs = with_grid(Attrs::defaults(output));
     let replacement = p.add(g.name(y), output, attrs, operands, d.epilogue.clone(), Some(g.ty(y).layout));
     p.replace(y, replacement);

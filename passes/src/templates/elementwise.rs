@@ -1,8 +1,9 @@
 //! Element-wise maps, and the two halves of an option-A shortcut, as vector code.
 //!
 //! `relu`, its gradient, `clamp` and `add` do not care about layout: they run over the tensor as one row. `scale`,
-//! `scale_shift`, batch norms, `subsample` and `pad_channels` work on channel blocks.
+//! `scale_shift` with its epilogue, batch norms, `subsample`, `pad_channels` and their gradients work on channel blocks.
 
+use super::epilogue;
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
 use ir::kernel::build::min_of;
@@ -28,6 +29,9 @@ pub fn offers(r: &Request) -> Vec<Offer> {
     let whole_blocks = match r.op.name {
         "pad_channels" => {
             r.ctx.attrs.int("before") % r.block() == 0 && dims(&r.ctx.operands[0]) && dims(&r.ctx.results[0])
+        }
+        "slice_channels" => {
+            r.ctx.attrs.int("start") % r.block() == 0 && dims(&r.ctx.operands[0]) && dims(&r.ctx.results[0])
         }
         _ => dims(&r.ctx.results[0]),
     };
@@ -127,6 +131,27 @@ fn by_block(r: &Request) -> Kernel {
             each_pixel(&mut k, &mut |k, i, j| {
                 let v = k.load_vec(ins[0], lanes, &at(i, j));
                 let v = k.fma(v, a, b);
+                let index = at(i, j);
+                let target = epilogue::At { channel: channel[0].clone(), index: &index, lanes };
+                let v = epilogue::all(k, r.ctx, &ins, &target, v);
+                k.store(out, &index, v);
+            });
+        }
+        "subsample_grad" => {
+            let zero = k.constant(DType::F32, lanes, 0.0);
+            each_pixel(&mut k, &mut |k, i, j| k.store(out, &at(i, j), zero));
+            let step = r.ctx.attrs.pair("step").map(u64::cast_signed);
+            k.for_(0, x.dims[2], |k, i| {
+                k.for_(0, x.dims[3], |k, j| {
+                    let v = k.load_vec(ins[0], lanes, &at(&i, &j));
+                    k.store(out, &at(&(&i * step[0]), &(&j * step[1])), v);
+                });
+            });
+        }
+        "slice_channels" => {
+            let from = &block + r.ctx.attrs.int("start") / i64::from(lanes);
+            each_pixel(&mut k, &mut |k, i, j| {
+                let v = k.load_vec(ins[0], lanes, &[image.clone(), from.clone(), i.clone(), j.clone(), 0.into()]);
                 k.store(out, &at(i, j), v);
             });
         }

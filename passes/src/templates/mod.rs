@@ -6,15 +6,17 @@
 
 mod channels;
 mod conv_direct;
+mod conv_grad_input;
 mod conv_grad_weight;
 mod dense;
 mod elementwise;
 mod epilogue;
 mod pool;
+mod pool_grad;
 mod prefetch;
 pub(crate) mod tiling;
 mod update;
-mod winograd;
+pub(crate) mod winograd;
 
 use ir::op::{BodyCtx, OpCtx, OpDef};
 use ir::target::Target;
@@ -60,9 +62,11 @@ struct Template {
 
 static TABLE: &[Template] = &[
     Template { ops: &["conv2d"], offers: conv_direct::offers, build: conv_direct::build },
+    Template { ops: &["conv2d_grad_input"], offers: conv_grad_input::offers, build: conv_grad_input::build },
     Template { ops: &["conv2d_grad_weight"], offers: conv_grad_weight::offers, build: conv_grad_weight::build },
     Template { ops: &["dense"], offers: dense::offers, build: dense::build },
     Template { ops: &["max_pool", "avg_pool"], offers: pool::offers, build: pool::build },
+    Template { ops: &["max_pool_grad"], offers: pool_grad::offers, build: pool_grad::build },
     Template { ops: &["global_avg_pool"], offers: pool::global_offers, build: pool::build_global },
     Template {
         ops: &[
@@ -75,7 +79,9 @@ static TABLE: &[Template] = &[
             "batch_norm",
             "batch_norm_grad_input",
             "subsample",
+            "subsample_grad",
             "pad_channels",
+            "slice_channels",
         ],
         offers: elementwise::offers,
         build: elementwise::build,
@@ -87,6 +93,13 @@ static TABLE: &[Template] = &[
     },
     Template { ops: &["sum_splits", "sgd_step"], offers: update::offers, build: update::build },
     Template { ops: &["winograd_input"], offers: winograd::input_offers, build: winograd::build_input },
+    Template { ops: &["winograd_weight"], offers: winograd::weight_offers, build: winograd::build_weight },
+    Template {
+        ops: &["winograd_grad_weight"],
+        offers: winograd::grad_weight_offers,
+        build: winograd::build_grad_weight,
+    },
+    Template { ops: &["winograd_conv2d"], offers: winograd::conv_offers, build: winograd::build_conv },
     Template { ops: &["winograd_output"], offers: winograd::output_offers, build: winograd::build_output },
 ];
 

@@ -1,0 +1,316 @@
+//! `winograd_grad_weight`: dw[k] = Gᵀ[Σ (Bᵀ x B)·(A g Aᵀ)]G over all tiles of part k of the images: what
+//! `conv2d_grad_weight` gives for a 3×3 filter at stride 1 padded by 1, from a quarter of its products (Winograd's F(3,4)).
+//!
+//! x: [N,C,H,W]; g: [N,O,H,W]; dw: [splits, O, C, 3, 3]; parts as in `conv2d_grad_weight`. For each point the sum over the
+//! tiles of some images is a matrix product, which is added to the sums of the part.
+
+use super::common;
+use super::conv2d_grad_weight::{MAX_SPLITS, SPLITS, images_per_split};
+use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Stride, columns_times, rows_times};
+use super::winograd_input::{self, At, Transform};
+use super::winograd_output::for_tiles;
+use crate::entity::{Buf, Reg};
+use crate::grad::Gradient;
+use crate::kernel::build::min_of;
+use crate::kernel::{Affine, Kernel, KernelBuilder};
+use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::types::{DType, Dim, TensorType};
+
+/// As of the other Winograd ops, for their grid; a filter's gradient is taken at stride 1 alone.
+const STRIDE: AttrDef =
+    AttrDef { name: "stride", kind: AttrKind::Pair, default: Some("1x1"), doc: "1x1: no other is computed" };
+
+pub const WINOGRAD_GRAD_WEIGHT: OpDef = OpDef {
+    name: "winograd_grad_weight",
+    doc: "dw = G^T [sum over tiles of (B^T x B) * (A g A^T)] G over part k of the images",
+    operands: &["x", "g"],
+    variadic: false,
+    epilogue: false,
+    attrs: &[STRIDE, ROWS, COLUMNS, STRIP, SPLITS],
+    shape,
+    cost,
+    body: |ctx| kernel(ctx, &Tiling { lanes: 1, pixels: 1, blocks: 1, together: 1 }),
+    grad: Gradient::None("made by passes, after gradients are taken"),
+};
+
+fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
+    let grid = Grid::of(ctx.attrs)?;
+    if grid.stride != Stride::One || grid.strips() != 1 {
+        return Err(common::bad_attr("the gradient of a filter has stride=1x1 and one strip"));
+    }
+    let ([c, h, w], [o, ..]) = (common::image(ctx, 0)?, common::image(ctx, 1)?);
+    winograd_input::tiles(ctx, &grid, c)?;
+    common::equal(ctx, 1, &common::image_like_first(ctx, [o, h, w]))?;
+    let splits = ctx.attrs.int(SPLITS.name);
+    if !(1..=MAX_SPLITS).contains(&splits) {
+        return Err(common::bad_attr(format!("splits={splits} is not 1 to {MAX_SPLITS}")));
+    }
+    let shape = [Dim::Size(splits.cast_unsigned()), o.into(), c.into(), 3.into(), 3.into()];
+    Ok(vec![TensorType::new(ctx.operands[0].dtype, shape)])
+}
+
+/// The multiply-adds between the transforms.
+fn cost(ctx: &OpCtx) -> Cost {
+    let [x, g] = [0, 1].map(|i| ctx.operands[i].dims(ctx.batch));
+    let products = Grid::of(ctx.attrs).map_or(0, |g| g.products().cast_unsigned());
+    Cost { macs: x[0] * products * x[1] * g[1], ..common::memory_cost(ctx) }
+}
+
+/// How the kernel is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiling {
+    /// Channels of a vector: 1, or the block of both images.
+    pub lanes: u32,
+    /// Register tile of the products: input channels × vectors of output channels.
+    pub pixels: i64,
+    pub blocks: i64,
+    /// Images whose tiles are summed before they are added to the sums of the part; they divide it.
+    pub together: i64,
+}
+
+/// The kernel: one task a part.
+pub fn kernel(ctx: &BodyCtx, tiling: &Tiling) -> Kernel {
+    let grid =
+        Grid::of(ctx.attrs).unwrap_or_else(|p| unreachable!("invariant: the shape rule has checked {}", p.message));
+    let (x, dw) = (&ctx.operands[0], &ctx.results[0]);
+    let &[splits, outputs, channels, ..] = &dw.dims[..] else {
+        unreachable!("invariant: the shape rule gives five dimensions");
+    };
+    let (images, block, dtype) = (x.dims[0], i64::from(tiling.lanes), dw.dtype);
+    let [rows, columns] = grid.points();
+    let mut k = KernelBuilder::new(format!("winograd_grad_{}x{}_{channels}_{outputs}", grid.height(), grid.width()));
+    let (ins, y) = common::params(&mut k, ctx);
+    let mut tiles_of = |name: &str, channels: i64| {
+        k.scratch(name, dtype, &[tiling.together, 1, rows * columns, channels / block, grid.tiles(), block])
+    };
+    let (v, w) = (tiles_of("tiles", channels), tiles_of("gradients", outputs));
+    let sums = k.scratch("sums", dtype, &[rows * columns, channels, outputs]);
+    let transform = Transform::new(&mut k, ctx, &Stride::input_matrix, &grid, [ins[0], v], tiling.lanes);
+    let spread = Spread::new(&mut k, ctx, &grid, [ins[1], w], tiling.lanes);
+    let e = Emitter { tiling: *tiling, points: [rows, columns], size: [channels, outputs], v, w, sums, dtype };
+
+    let split = k.tasks(splits);
+    let part = images_per_split(images, splits);
+    let first = &split * part;
+    let groups = match tiling.together {
+        1 => min_of([Affine::constant(part), &first * -1 + images]),
+        n => (part / n).into(),
+    };
+    e.clear(&mut k);
+    k.for_(0, groups, |k, group| {
+        k.for_(0, tiling.together, |k, local| {
+            let (image, zero) = (&first + (&group * tiling.together + &local), Affine::constant(0));
+            k.for_(0, channels / block, |k, b| transform.strip(k, &whole(&image, &b, &zero, &local)));
+            k.for_(0, outputs / block, |k, b| spread.strip(k, &whole(&image, &b, &zero, &local)));
+        });
+        e.add_products(k, grid.tiles());
+    });
+    e.write(&mut k, y, &split);
+    k.finish()
+}
+
+/// A block of channels of an image that is one strip, to be number `local` among the tiles.
+fn whole<'a>(image: &'a Affine, channel_block: &'a Affine, zero: &'a Affine, local: &'a Affine) -> At<'a> {
+    At { image, strip: zero, channel_block, lane: zero, place: [local, zero] }
+}
+
+struct Emitter {
+    tiling: Tiling,
+    points: [i64; 2],
+    /// Input and output channels.
+    size: [i64; 2],
+    v: Buf,
+    w: Buf,
+    /// [points, input channels, output channels]
+    sums: Buf,
+    dtype: DType,
+}
+
+impl Emitter {
+    fn block(&self) -> i64 {
+        self.tiling.lanes.into()
+    }
+
+    fn clear(&self, k: &mut KernelBuilder) {
+        let zero = k.constant(self.dtype, self.tiling.lanes, 0.0);
+        let [channels, outputs] = self.size;
+        k.for_(0, self.points[0] * self.points[1], |k, point| {
+            k.for_(0, channels, |k, c| {
+                k.for_(0, outputs / self.block(), |k, o| {
+                    k.store(self.sums, &[point.clone(), c.clone(), o * self.block()], zero);
+                });
+            });
+        });
+    }
+
+    /// Adds the products of the tiles at hand.
+    fn add_products(&self, k: &mut KernelBuilder, tiles: i64) {
+        let ([channels, outputs], width) = (self.size, self.tiling.blocks * self.block());
+        k.for_(0, self.points[0] * self.points[1], |k, point| {
+            k.for_(0, outputs / width, |k, panel| {
+                // Equal register tiles; a vector's channels are unrolled, so that none needs a division.
+                let count = (channels + self.tiling.pixels - 1) / self.tiling.pixels;
+                if self.tiling.pixels == 1 {
+                    k.for_(0, channels, |k, c| {
+                        let block = [(c.clone().floordiv(self.block()), c.clone().modulo(self.block()))];
+                        self.register_tile(k, tiles, [&point, &panel], &c, &block);
+                    });
+                    return;
+                }
+                let mut first = 0;
+                for i in 0..count {
+                    let pixels = channels / count + i64::from(i < channels % count);
+                    let places: Vec<(Affine, Affine)> = (first..first + pixels)
+                        .map(|c| ((c / self.block()).into(), (c % self.block()).into()))
+                        .collect();
+                    self.register_tile(k, tiles, [&point, &panel], &first.into(), &places);
+                    first += pixels;
+                }
+            });
+        });
+    }
+
+    /// Channels from `first`, at `places` among the tiles, times a panel of output channels.
+    fn register_tile(
+        &self,
+        k: &mut KernelBuilder,
+        tiles: i64,
+        [point, panel]: [&Affine; 2],
+        first: &Affine,
+        places: &[(Affine, Affine)],
+    ) {
+        let Tiling { lanes, blocks, together, .. } = self.tiling;
+        let zero = || Affine::constant(0);
+        let start = vec![k.constant(self.dtype, lanes, 0.0); places.len() * blocks as usize];
+        let sums = k.for_carry(0, together, &start, |k, image, sums| {
+            k.for_carry(0, tiles, sums, |k, tile, sums| {
+                let mut sums = sums.to_vec();
+                let w: Vec<Reg> = (0..blocks)
+                    .map(|b| {
+                        let at = [image.clone(), zero(), point.clone(), panel * blocks + b, tile.clone(), zero()];
+                        k.load_vec(self.w, lanes, &at)
+                    })
+                    .collect();
+                for (i, (block, lane)) in places.iter().enumerate() {
+                    let at = [image.clone(), zero(), point.clone(), block.clone(), tile.clone(), lane.clone()];
+                    let v = k.load(self.v, &at);
+                    let v = if lanes > 1 { k.splat(v, lanes) } else { v };
+                    for (b, &w) in w.iter().enumerate() {
+                        let sum = &mut sums[i * blocks as usize + b];
+                        *sum = k.fma(v, w, *sum);
+                    }
+                }
+                sums
+            })
+        });
+        for (i, sums) in (0..).zip(sums.chunks(blocks as usize)) {
+            for (b, &sum) in (0..).zip(sums) {
+                let at = [point.clone(), first + i, (panel * blocks + b) * self.block()];
+                let before = k.load_vec(self.sums, lanes, &at);
+                let sum = k.add(before, sum);
+                k.store(self.sums, &at, sum);
+            }
+        }
+    }
+
+    /// Gᵀ(sums)G to part `split` of the result.
+    fn write(&self, k: &mut KernelBuilder, y: Buf, split: &Affine) {
+        let [channels, outputs] = self.size;
+        let lanes = self.tiling.lanes;
+        let [rows, columns] = self.points.map(|n| -> Matrix {
+            (0..3).map(|tap| (0..n).map(|i| Stride::One.filter_row(i as usize)[tap]).collect()).collect()
+        });
+        let taps = k.scratch("taps", self.dtype, &[9, self.block()]);
+        k.for_(0, channels, |k, c| {
+            k.for_(0, outputs / self.block(), |k, o| {
+                let first = &o * self.block();
+                let by_columns: Vec<Vec<Reg>> = (0..self.points[1])
+                    .map(|j| {
+                        let load = |i: i64| {
+                            let point = Affine::constant(i * self.points[1] + j);
+                            k.load_vec(self.sums, lanes, &[point, c.clone(), first.clone()])
+                        };
+                        let column: Vec<Reg> = (0..self.points[0]).map(load).collect();
+                        columns_times(k, &rows, &column)
+                    })
+                    .collect();
+                for r in 0..3 {
+                    let row: Vec<Reg> = by_columns.iter().map(|c| c[r]).collect();
+                    for (q, v) in (0..).zip(columns_times(k, &columns, &row)) {
+                        k.store(taps, &[Affine::constant(3 * r as i64 + q), 0.into()], v);
+                    }
+                }
+                k.for_(0, self.block(), |k, lane| {
+                    for tap in 0..9 {
+                        let v = k.load(taps, &[tap.into(), lane.clone()]);
+                        let to = [split.clone(), &first + &lane, c.clone(), (tap / 3).into(), (tap % 3).into()];
+                        k.store(y, &to, v);
+                    }
+                });
+            });
+        });
+    }
+}
+
+/// A g Aᵀ of strips of operand 1.
+struct Spread<'a> {
+    ctx: &'a BodyCtx<'a>,
+    grid: &'a Grid,
+    g: Buf,
+    out: Buf,
+    /// A g, before the columns are transformed.
+    half: Buf,
+    lanes: u32,
+}
+
+impl<'a> Spread<'a> {
+    fn new(k: &mut KernelBuilder, ctx: &'a BodyCtx<'a>, grid: &'a Grid, [g, out]: [Buf; 2], lanes: u32) -> Spread<'a> {
+        let [i, j] = grid.points();
+        let half = k.scratch("half_gradient", ctx.operands[1].dtype, &[i * j, i64::from(lanes)]);
+        Spread { ctx, grid, g, out, half, lanes }
+    }
+
+    /// Transforms a block of channels.
+    fn strip(&self, k: &mut KernelBuilder, at: &At) {
+        let (g, dtype) = (&self.ctx.operands[1], self.ctx.operands[1].dtype);
+        for_tiles(k, self.grid, at.strip, &mut |k, tile| {
+            let sizes = [tile.rows.size, tile.columns.size];
+            let [by_rows, by_columns] = sizes.map(|m| transposed(&Stride::One.output_matrix(m)));
+            let zero = k.constant(dtype, self.lanes, 0.0);
+            for c in 0..sizes[1] {
+                let load = |r: i64| {
+                    let channel = at.channel_block * i64::from(self.lanes);
+                    let index = g.at(&[at.image.clone(), channel, &tile.row + r, &tile.column + c]);
+                    Some(k.load_vec(self.g, self.lanes, &index))
+                };
+                let column: Vec<Option<Reg>> = (0..sizes[0]).map(load).collect();
+                for (i, v) in (0..).zip(rows_times(k, &by_rows, &column)) {
+                    k.store(self.half, &[Affine::constant(i * sizes[1] + c), 0.into()], v.unwrap_or(zero));
+                }
+            }
+            // Opaque, as in the transform of the input.
+            let half = k.view(self.half, &[0.into(), 0.into()], true);
+            let [rows, columns] = self.grid.points();
+            for i in 0..rows {
+                let mut vs = vec![None; columns as usize];
+                if i < by_rows.len() as i64 {
+                    let load =
+                        |c: i64| Some(k.load_vec(half, self.lanes, &[Affine::constant(i * sizes[1] + c), 0.into()]));
+                    let row: Vec<Option<Reg>> = (0..sizes[1]).map(load).collect();
+                    vs = rows_times(k, &by_columns, &row);
+                    vs.resize(columns as usize, None);
+                }
+                for (j, v) in (0..).zip(vs) {
+                    let point = Affine::constant(i * columns + j);
+                    let [image, strip] = at.place.map(Affine::clone);
+                    let to = [image, strip, point, at.channel_block.clone(), tile.position.clone(), at.lane.clone()];
+                    k.store(self.out, &to, v.unwrap_or(zero));
+                }
+            }
+        });
+    }
+}
+
+fn transposed(m: &Matrix) -> Matrix {
+    (0..m[0].len()).map(|i| m.iter().map(|row| row[i]).collect()).collect()
+}
