@@ -59,7 +59,7 @@ impl PartsUs {
             l2_write: us(p.l2_write),
             l3_read: us(p.l3_read),
             l3_write: us(p.l3_write),
-            dram: us(p.dram),
+            dram: us(p.dram()),
             remote: us(p.remote),
         }
     }
@@ -84,8 +84,9 @@ pub fn rows(p: &Program, target: &Target, times: &Times, machine: &Measured, is_
     let groups = times.batch / p.batch.max(1);
     let (model, peak) = (machine.model(target), machine.peak_gflops(threads));
     let mut out: Vec<Row> = Vec::with_capacity(p.calls.len());
-    for (call, &us) in p.calls.iter().zip(&times.calls_us) {
-        let Prediction { ns, roof, parts } = cost::predict(p, call, &model, threads, is_cold);
+    let places = cost::places(p, &model, threads, is_cold);
+    for ((call, &us), places) in p.calls.iter().zip(&times.calls_us).zip(&places) {
+        let Prediction { ns, roof, parts } = cost::predict(p, call, places, &model, threads);
         let transform = out.iter().rev().find(|r| r.op == "winograd_input" && r.node == format!("{}.tiles", call.node));
         let direct = direct_macs(p, call).map(|macs| (macs * groups, us + transform.map_or(0.0, |r| r.us)));
         let row = Row {

@@ -5,11 +5,10 @@ use crate::machine::{self, Effort, Level, Measured, Rate};
 use crate::render::Failure;
 use crate::toolchain::BackendName;
 use ir::Program;
-use ir::program::{Call, Space};
+use ir::program::Call;
 use ir::target::Target;
-use passes::cost::{self, Prediction, ZEN3};
+use passes::cost::{self, Place, Prediction, ZEN3};
 use std::collections::HashMap;
-use std::mem::{Discriminant, discriminant};
 
 /// One call.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,12 +94,12 @@ pub fn timing(
 ) -> Timing {
     let model = machine.model(target);
     let flops: Vec<u64> = program.kernels.iter().map(flops).collect();
-    // A deep network has thousands of calls of a few kernels, alike but for the kinds of places of their arguments.
-    let mut known: HashMap<(usize, Vec<Discriminant<Space>>), Prediction> = HashMap::new();
-    let call = |(i, c): (usize, &Call)| {
-        let places = c.args.iter().map(|&a| discriminant(&program.slots[a].space)).collect();
-        let predict = || cost::predict(program, c, &model, threads, false);
-        let Prediction { ns, roof, .. } = *known.entry((c.kernel, places)).or_insert_with(predict);
+    // A deep network has thousands of calls of a few kernels, alike but for the places of their arguments.
+    let mut known: HashMap<(usize, Vec<Place>), Prediction> = HashMap::new();
+    let places = cost::places(program, &model, threads, false);
+    let call = |(i, (c, places)): (usize, (&Call, Vec<Place>))| {
+        let predict = || cost::predict(program, c, &places, &model, threads);
+        let Prediction { ns, roof, .. } = *known.entry((c.kernel, places.clone())).or_insert_with(predict);
         CallTime {
             predicted_us: ns / 1e3 * groups as f64,
             roof: roof.name(),
@@ -108,7 +107,7 @@ pub fn timing(
             flops: groups * if c.macs > 0 { 2 * c.macs } else { flops[c.kernel] },
         }
     };
-    Timing { calls: program.calls.iter().enumerate().map(call).collect(), run }
+    Timing { calls: program.calls.iter().zip(places).enumerate().map(call).collect(), run }
 }
 
 /// Operations of all tasks, counted one element at a time.

@@ -6,21 +6,23 @@
 //! | compute | cycles of each block by the ports that its instructions need, and of entering its loops |
 //! | latency | the same, where chains of dependent instructions take longer than the ports |
 //! | remote | bytes written to lines that another core's cache holds |
-//! | L2, L3, DRAM | bytes that the call moves out of there (`traffic.rs`), at the measured bandwidth |
+//! | L2, L3, DRAM | bytes that the call moves out of there (`traffic.rs`, `places.rs`), at the measured bandwidth |
 //!
 //! Blocks are counted exactly (`nest.rs`); machine constants stand in one table (`machine.rs`). `rescc bench` prints
 //! the estimate beside the measurement. Source of the method: Williams, Waterman and Patterson, "Roofline", CACM 2009.
 
 mod machine;
 mod nest;
+mod places;
 mod registers;
 mod traffic;
 
 pub use machine::{Machine, ZEN3};
 pub use nest::{Core, Latencies, Ops};
+pub use places::places;
 
 use ir::entity::Buf;
-use ir::program::{Call, Program, Space};
+use ir::program::{Call, Program};
 use ir::{Kernel, kernel::Role};
 use nest::Block;
 use std::collections::HashMap;
@@ -53,18 +55,11 @@ impl Roof {
     }
 }
 
-/// Where the data of a parameter is when a call begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Home {
-    L2,
-    L3,
-    Dram,
-}
-
-/// What is known of a parameter when a call begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the data of a parameter is when a call begins: percents of its bytes, what is left is in L2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Place {
-    pub home: Home,
+    pub in_l3: u8,
+    pub in_memory: u8,
     /// In the arena: all cores have used its lines before.
     pub is_shared: bool,
 }
@@ -86,23 +81,28 @@ pub struct Parts {
     pub l2_write: f64,
     pub l3_read: f64,
     pub l3_write: f64,
-    pub dram: f64,
+    pub dram_read: f64,
+    pub dram_write: f64,
     /// To lines that the caches of other cores hold.
     pub remote: f64,
 }
 
 impl Parts {
-    /// What the clock shows: computing hides most of what is read, less of the memory's time and of writes.
-    fn together(&self, m: &Machine, is_prefetched: bool) -> f64 {
+    /// What the clock shows: computing hides most of what caches deliver, less of writes. Beside the memory's reads the
+    /// shorter of the two is hidden in part; writes to memory have to fetch their lines first and are not.
+    fn together(&self, m: &Machine) -> f64 {
         let e = m.exposed;
-        let ahead = if is_prefetched { e.prefetched } else { 1.0 };
-        self.compute
+        let near = self.compute
             + e.l2_read * self.l2_read
             + e.l2_write * self.l2_write
-            + e.l3_read * ahead * self.l3_read
+            + e.l3_read * self.l3_read
             + e.l3_write * self.l3_write
-            + e.dram * ahead * self.dram
-            + self.remote
+            + self.remote;
+        near.max(self.dram_read) + e.dram * near.min(self.dram_read) + self.dram_write
+    }
+
+    pub fn dram(&self) -> f64 {
+        self.dram_read + self.dram_write
     }
 }
 
@@ -111,24 +111,11 @@ pub fn count(kernel: &Kernel, vector_bytes: u64) -> Ops {
     Block::of(kernel, Core { vector_bytes, ..ZEN3.core }).total()
 }
 
-/// The time of `call`, one of a program that runs again and again on `threads` threads; `is_cold`: weights are in no
-/// cache.
-pub fn predict(program: &Program, call: &Call, machine: &Machine, threads: usize, is_cold: bool) -> Prediction {
+/// The time of `call`, one of a program that runs again and again on `threads` threads, whose arguments are where
+/// [`places`] says.
+pub fn predict(program: &Program, call: &Call, places: &[Place], machine: &Machine, threads: usize) -> Prediction {
     let kernel = &program.kernels[call.kernel];
-    let weights = program.const_bytes;
-    let (l2, l3) = (machine.l2_bytes, machine.l3_bytes);
-    let places = kernel.params.iter().zip(&call.args).map(|(&p, &slot)| {
-        let s = &program.slots[slot];
-        let home = match s.space {
-            Space::Const { .. } if is_cold || weights + program.arena_bytes > l3 => Home::Dram,
-            Space::Const { .. } if weights + program.arena_bytes <= l2 => Home::L2,
-            Space::Const { .. } => Home::L3,
-            _ if s.len_bytes() <= l2 / 2 => Home::L2,
-            _ if s.len_bytes() <= l3 / 2 => Home::L3,
-            _ => Home::Dram,
-        };
-        (p, Place { home, is_shared: matches!(s.space, Space::Arena { .. }) })
-    });
+    let places = kernel.params.iter().copied().zip(places.iter().copied());
     predict_kernel(kernel, &places.collect(), machine, threads)
 }
 
@@ -146,44 +133,47 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
     let into_l2 = traffic::into_cache(kernel, &body, machine.l2_bytes, tasks);
     let once = traffic::distinct(kernel, &body);
     let conflicts = |bytes| traffic::conflicts(kernel, &body, bytes / machine.ways, machine.ways) * share;
-    let (mut l2, mut l3, mut dram_bytes, mut remote_bytes) = ([0.0; 2], [0.0; 2], 0.0, 0.0);
+    let (mut l2, mut l3, mut dram, mut remote_bytes) = ([0.0; 2], [0.0; 2], [0.0; 2], 0.0);
     for (buf, bytes) in &into_l1 {
         let (moved, distinct) = (into_l2.get(buf).copied().unwrap_or(0.0), once.get(buf).copied().unwrap_or(0.0));
         let again = (moved - distinct * share).max(0.0);
         let role = kernel.bufs[*buf].role;
-        let place = places.get(buf).copied().unwrap_or(Place { home: Home::L2, is_shared: false });
+        let place = places.get(buf).copied().unwrap_or_default();
         let is_scattered = role == Role::Out && traffic::streams(kernel, &body, *buf) > machine.streams;
         // Reads from there are hidden as others are; a write waits until the other core has let go of the line.
         if place.is_shared && is_scattered && distinct <= 2.0 * machine.l2_bytes as f64 {
             remote_bytes += distinct * share * (1.0 - 1.0 / threads);
         }
-        let from_l3 = match place.home {
-            Home::L3 if role != Role::Scratch => moved,
-            Home::Dram if role != Role::Scratch => {
-                dram_bytes += distinct;
-                again
-            }
-            _ => again,
-        };
         let written = match role {
             Role::In | Role::View => 0.0,
             Role::Out => 1.0,
             Role::InOut | Role::Scratch => 0.5,
         };
+        let [in_l3, in_memory] = match role {
+            Role::Scratch => [0.0; 2],
+            _ => [place.in_l3, place.in_memory].map(|percent| f64::from(percent) / 100.0),
+        };
+        // What is fetched again has been in L2 since.
+        let from_l3 = again + (moved - again) * in_l3;
+        // A line that is written comes in first and goes out later.
+        dram[0] += distinct * in_memory * (1.0 - written);
+        dram[1] += distinct * in_memory * written * 2.0;
         let streamed = if is_scattered { 1.0 } else { machine.exposed.streamed };
         for (sum, bytes) in [(&mut l2, *bytes), (&mut l3, from_l3)] {
             sum[0] += bytes * (1.0 - written);
             sum[1] += bytes * written * streamed;
         }
     }
+    // Whatever one core's bandwidth, all of them share the memory's.
+    let memory = (machine.dram * threads).min(machine.dram_all.max(machine.dram));
     let parts = Parts {
         compute,
         l2_read: l2[0] / machine.l2,
         l2_write: (l2[1] + conflicts(machine.l1_bytes)) / machine.l2,
         l3_read: l3[0] / machine.l3,
         l3_write: (l3[1] + conflicts(machine.l2_bytes)) / machine.l3,
-        // Whatever one core's bandwidth, all of them share the memory's.
-        dram: dram_bytes / (machine.dram * threads).min(machine.dram_all.max(machine.dram)),
+        dram_read: dram[0] / memory,
+        dram_write: dram[1] / memory,
         remote: remote_bytes / machine.remote,
     };
     let call = if threads > 1.0 { machine.fork_join_ns } else { machine.call_ns };
@@ -192,13 +182,13 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
         (bound, compute),
         (Roof::L2, parts.l2_read + parts.l2_write),
         (Roof::L3, parts.l3_read + parts.l3_write),
-        (Roof::Dram, parts.dram),
+        (Roof::Dram, parts.dram()),
         (Roof::Remote, parts.remote),
         (Roof::Call, call),
     ];
     let longest = roofs.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
     let (roof, _) = longest.expect("invariant: there are several roofs");
-    Prediction { ns: parts.together(machine, body.total().prefetches > 0) + call, roof, parts }
+    Prediction { ns: parts.together(machine) + call, roof, parts }
 }
 
 /// Cycles of one core for all tasks.

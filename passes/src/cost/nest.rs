@@ -153,6 +153,14 @@ impl Loop {
     pub fn trips(&self) -> f64 {
         if self.entries == 0 { 0.0 } else { self.body.runs as f64 / self.entries as f64 }
     }
+
+    /// Its first value, where that does not depend on the loops around (else 0), and how many values lie between that
+    /// and its last.
+    pub fn range(&self) -> [f64; 2] {
+        let fixed = self.lo.iter().all(|a| a.terms().is_empty());
+        let first = if fixed { self.lo.iter().map(Affine::offset).max().unwrap_or(0) } else { 0 };
+        [first as f64, self.trips() * self.step as f64]
+    }
 }
 
 impl Ops {

@@ -21,13 +21,13 @@ pub type Bytes = BTreeMap<Buf, f64>;
 /// Bytes that each buffer moves into one core's cache of `capacity` bytes while that core runs `tasks` of the tasks.
 pub fn into_cache(kernel: &Kernel, body: &Block, capacity: u64, tasks: f64) -> Bytes {
     let t = Traffic { kernel, capacity: capacity as f64 * USABLE };
-    t.repeated(body, &[(kernel.task_var, tasks)], tasks)
+    t.repeated(body, &[(kernel.task_var, [0.0, tasks])], tasks)
 }
 
 /// Distinct bytes of each buffer.
 pub fn distinct(kernel: &Kernel, body: &Block) -> Bytes {
     let t = Traffic { kernel, capacity: 0.0 };
-    t.boxes(body, &[(kernel.task_var, kernel.tasks as f64)])
+    t.boxes(body, &[(kernel.task_var, [0.0, kernel.tasks as f64])])
 }
 
 /// Bytes of a cache line.
@@ -78,7 +78,8 @@ struct Traffic<'a> {
     capacity: f64,
 }
 
-type Moving = [(Var, f64)];
+/// Variables that run, with their first value and how many they take.
+type Moving = [(Var, [f64; 2])];
 
 impl Traffic<'_> {
     /// `trips` runs of `body`, between which the variables `of` change.
@@ -91,7 +92,7 @@ impl Traffic<'_> {
         // Straight-line accesses have no reuse worth counting beside the loops.
         let own = Block { accesses: body.accesses.clone(), ..Block::default() };
         let entered = body.loops.iter().filter(|l| l.body.runs > 0);
-        let inner = entered.map(|l| self.repeated(&l.body, &[(l.var, l.trips())], l.trips()));
+        let inner = entered.map(|l| self.repeated(&l.body, &[(l.var, l.range())], l.trips()));
         for part in inner.chain([self.boxes(&own, &[])]) {
             for (buf, bytes) in part {
                 *sum.entry(buf).or_default() += bytes;
@@ -106,7 +107,7 @@ impl Traffic<'_> {
     /// Sizes of the boxes that hold all accesses of `body` while its own loops and the variables `moving` run.
     fn boxes(&self, body: &Block, moving: &Moving) -> Bytes {
         let mut ranges: BTreeMap<Buf, Vec<[f64; 2]>> = BTreeMap::new();
-        let mut trips: HashMap<Var, f64> = moving.iter().copied().collect();
+        let mut trips: HashMap<Var, [f64; 2]> = moving.iter().copied().collect();
         self.extend(body, &mut trips, &mut ranges);
         let size = |(buf, dims): (Buf, Vec<[f64; 2]>)| {
             let decl = &self.kernel.bufs[buf];
@@ -117,7 +118,7 @@ impl Traffic<'_> {
         ranges.into_iter().map(size).collect()
     }
 
-    fn extend(&self, body: &Block, trips: &mut HashMap<Var, f64>, out: &mut BTreeMap<Buf, Vec<[f64; 2]>>) {
+    fn extend(&self, body: &Block, trips: &mut HashMap<Var, [f64; 2]>, out: &mut BTreeMap<Buf, Vec<[f64; 2]>>) {
         if body.runs == 0 && !body.loops.is_empty() {
             return;
         }
@@ -132,7 +133,7 @@ impl Traffic<'_> {
                 .or_insert(dims);
         }
         for l in &body.loops {
-            trips.insert(l.var, l.trips() * l.step as f64);
+            trips.insert(l.var, l.range());
             self.extend(&l.body, trips, out);
             trips.remove(&l.var);
         }
@@ -140,7 +141,7 @@ impl Traffic<'_> {
 }
 
 /// Range of each index, relative to what the variables that stand still add.
-fn range_of(a: &Access, trips: &HashMap<Var, f64>) -> Vec<[f64; 2]> {
+fn range_of(a: &Access, trips: &HashMap<Var, [f64; 2]>) -> Vec<[f64; 2]> {
     let mut dims: Vec<[f64; 2]> = a.at.iter().map(|e| range(e, trips)).collect();
     if let Some(last) = dims.last_mut() {
         last[1] += (a.lanes - 1) as f64;
@@ -148,11 +149,11 @@ fn range_of(a: &Access, trips: &HashMap<Var, f64>) -> Vec<[f64; 2]> {
     dims
 }
 
-fn range(e: &Affine, trips: &HashMap<Var, f64>) -> [f64; 2] {
+fn range(e: &Affine, trips: &HashMap<Var, [f64; 2]>) -> [f64; 2] {
     let constant = e.offset() as f64;
     e.terms().iter().fold([constant; 2], |[lo, hi], (c, t)| {
         let [a, b] = match t {
-            Term::Var(v) => [0.0, trips.get(v).map_or(0.0, |n| (n - 1.0).max(0.0))],
+            Term::Var(v) => trips.get(v).map_or([0.0; 2], |[lo, n]| [*lo, lo + (n - 1.0).max(0.0)]),
             Term::FloorDiv(e, k) => range(&without_offset(e), trips).map(|x| (x / *k as f64).floor()),
             Term::Mod(e, k) => {
                 let [a, b] = range(&without_offset(e), trips);
