@@ -130,9 +130,9 @@ pub static ALL: &[&OpDef] = &[
     &subsample_grad::SUBSAMPLE_GRAD,
     &sum_splits::SUM_SPLITS,
     &transpose::TRANSPOSE,
-    &winograd_input::WINOGRAD_INPUT,
-    &winograd_output::WINOGRAD_OUTPUT,
     &winograd_conv2d::WINOGRAD_CONV2D,
     &winograd_grad_weight::WINOGRAD_GRAD_WEIGHT,
+    &winograd_input::WINOGRAD_INPUT,
+    &winograd_output::WINOGRAD_OUTPUT,
     &winograd_weight::WINOGRAD_WEIGHT,
 ];

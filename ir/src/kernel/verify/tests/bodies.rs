@@ -179,6 +179,10 @@ fn every_body_is_proven() {
         ("winograd_output", "f32[N,2,81,2,2,8] f32[2,81,16,16]", "stride=2x2 rows=[4,4] columns=[4,4] strip=1", &[]),
         ("winograd_output", "f32[N,1,36,2,8,8] f32[2,36,16,16]", "rows=[4,4,4,2] columns=[4,4] strip=4", &[]),
         ("winograd_output", "f32[N,2,36,2,2,8] f32[2,36,16,16]", "rows=[4,4] columns=[4,4] strip=1", &[]),
+        ("winograd_conv2d", "f32[N,16,8,8] f32[2,36,16,16]", "rows=[4,4] columns=[4,4] strip=1", &[]),
+        ("winograd_conv2d", "f32[N,16,7,5] f32[2,36,16,16]", "rows=[4,3] columns=[4,1] strip=2", &[]),
+        ("winograd_grad_weight", "f32[N,16,8,8] f32[N,16,8,8]", "rows=[4,4] columns=[4,4] strip=2 splits=2", &[]),
+        ("winograd_grad_weight", "f32[N,16,6,5] f32[N,8,6,5]", "rows=[4,2] columns=[4,1] strip=2 splits=1", &[]),
     ];
     let mut kernels = 0;
     for (op, operands, attrs, epilogue) in cases {
