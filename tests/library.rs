@@ -243,7 +243,7 @@ fn training_descriptor() {
     assert_eq!(d.u32(offset_of!(train::Train, header_bytes)), 6);
     assert_eq!(d.u32(offset_of!(train::Train, hash_at)), 3);
     assert_eq!(d.bytes_at(&data, offset_of!(train::Train, header), 6), b"header");
-    for i in 0..CODES.len() {
+    for (i, code) in CODES.iter().enumerate() {
         let at = offset_of!(train::Train, codes) + i * size_of::<abi::Code>();
         assert_eq!(d.u32(at + offset_of!(abi::Code, n_calls)), 2);
         assert_eq!(d.u32(at + offset_of!(abi::Code, group)), 1);
@@ -251,7 +251,7 @@ fn training_descriptor() {
         assert_eq!(d.u32(at + offset_of!(abi::Code, arena_bytes)), 256);
         assert_eq!(d.u32(at + offset_of!(abi::Code, scratch_bytes)), p.scratch_bytes() as u32);
         assert_eq!(d.text(&data, at + offset_of!(abi::Code, target)), X86_64_V2.name);
-        assert_eq!(d.pointers[&(at + offset_of!(abi::Code, calls))].0, format!("net_{}_calls", CODES[i]));
+        assert_eq!(d.pointers[&(at + offset_of!(abi::Code, calls))].0, format!("net_{code}_calls"));
     }
     let (tensors, offset) = d.pointers[&offset_of!(train::Train, tensors)].clone();
     let tensors = data.at(&tensors, offset as usize);
