@@ -5,7 +5,7 @@ use ir::graph::Def;
 use ir::{Dim, Graph};
 
 /// Bytes of activations that stay in the caches of a few cores.
-const CACHE_BYTES: u64 = 8 << 20;
+pub const CACHE_BYTES: u64 = 8 << 20;
 
 /// Images that share the weights of a layer, whether or not they fit.
 const FEW: u64 = 4;

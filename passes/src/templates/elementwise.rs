@@ -1,9 +1,8 @@
 //! Element-wise maps, and the two halves of an option-A shortcut, as vector code.
 //!
 //! `relu`, its gradient, `clamp` and `add` do not care about layout: they run over the tensor as one row. `scale`,
-//! `scale_shift` with its epilogue, batch norms, `subsample`, `pad_channels` and their gradients work on channel blocks.
+//! `scale_shift`, batch norms, `subsample`, `pad_channels` and their gradients work on channel blocks.
 
-use super::epilogue;
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
 use ir::kernel::build::min_of;
@@ -131,10 +130,7 @@ fn by_block(r: &Request) -> Kernel {
             each_pixel(&mut k, &mut |k, i, j| {
                 let v = k.load_vec(ins[0], lanes, &at(i, j));
                 let v = k.fma(v, a, b);
-                let index = at(i, j);
-                let target = epilogue::At { channel: channel[0].clone(), index: &index, lanes };
-                let v = epilogue::all(k, r.ctx, &ins, &target, v);
-                k.store(out, &index, v);
+                k.store(out, &at(i, j), v);
             });
         }
         "subsample_grad" => {

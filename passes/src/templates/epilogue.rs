@@ -21,19 +21,10 @@ pub fn start(k: &mut KernelBuilder, ctx: &BodyCtx, operands: &[Buf], channel: &A
 }
 
 /// The steps that [`start`] has not done already.
-pub fn finish(k: &mut KernelBuilder, ctx: &BodyCtx, operands: &[Buf], at: &At, v: Reg) -> Reg {
+pub fn finish(k: &mut KernelBuilder, ctx: &BodyCtx, operands: &[Buf], at: &At, mut v: Reg) -> Reg {
     let done = usize::from(matches!(ctx.epilogue.first(), Some(Step::Bias(_))));
-    steps(k, &ctx.epilogue[done..], operands, at, v)
-}
-
-/// All steps, for what has no accumulator.
-pub fn all(k: &mut KernelBuilder, ctx: &BodyCtx, operands: &[Buf], at: &At, v: Reg) -> Reg {
-    steps(k, ctx.epilogue, operands, at, v)
-}
-
-fn steps(k: &mut KernelBuilder, steps: &[Step], operands: &[Buf], at: &At, mut v: Reg) -> Reg {
     let lanes = at.lanes;
-    for step in steps {
+    for step in &ctx.epilogue[done..] {
         let vector =
             |k: &mut KernelBuilder, i: usize| k.load_vec(operands[i], lanes, std::slice::from_ref(&at.channel));
         v = match *step {

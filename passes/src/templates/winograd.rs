@@ -13,6 +13,7 @@
 use super::epilogue::{self, At};
 use super::prefetch::Share;
 use super::{Offer, Request, STREAM_NS_PER_BYTE, tiling, vector_cost_ns};
+use crate::group::CACHE_BYTES;
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
 use ir::kernel::{Affine, KernelBuilder, Role};
@@ -175,13 +176,17 @@ pub fn build_conv(r: &Request) -> Option<Kernel> {
     Some(Output::new(r, offer, v)?.with_input())
 }
 
-/// Whether [`build_conv`] is the better way: images and strips are tasks enough for all workers, and what a task reads
-/// again and again, the tiles of a strip and all weights, stays near.
+/// Whether [`build_conv`] is the better way: the tiles of all images do not fit the caches, images and strips are tasks
+/// enough for all workers, and what a task reads again and again, the tiles of a strip and all weights, stays near.
 pub fn is_one_kernel(grid: &Grid, images: i64, [ic, oc]: [i64; 2], target: &Target) -> bool {
     const ENOUGH_TASKS: i64 = 16;
     let [i, j] = grid.points();
     let most = 2 * target.l2_bytes.cast_signed();
-    images * grid.strips() >= ENOUGH_TASKS && i * j * ic * oc * 4 <= most && i * j * ic * grid.tiles() * 4 <= most
+    let tiles = i * j * ic * grid.tiles() * 4;
+    images * grid.strips() * tiles > CACHE_BYTES.cast_signed()
+        && images * grid.strips() >= ENOUGH_TASKS
+        && i * j * ic * oc * 4 <= most
+        && tiles <= most
 }
 
 struct Output<'a> {
