@@ -107,22 +107,34 @@ fn no_io() -> Io {
     Io { inputs: [End::NONE; MAX_INPUTS], outputs: [End::NONE; MAX_OUTPUTS] }
 }
 
-fn is_aligned<T>(at: *const T, to: u64) -> bool {
-    at.addr().is_multiple_of(to as usize)
+/// The status that C sees of a function that may fail.
+fn status(f: impl FnOnce() -> Result<(), i32>) -> i32 {
+    f().err().unwrap_or(OK)
 }
 
-/// [`OK`] for a state of two halves that can be used.
+/// What a program's or function's status says.
+fn checked(status: i32) -> Result<(), i32> {
+    if status == OK { Ok(()) } else { Err(status) }
+}
+
+/// Errors: [`NULL_ARGUMENT`], [`MISALIGNED`].
+fn check<T>(argument: *const T, align: u64) -> Result<(), i32> {
+    match argument.addr() {
+        0 => Err(NULL_ARGUMENT),
+        at if at.is_multiple_of(align as usize) => Ok(()),
+        _ => Err(MISALIGNED),
+    }
+}
+
+/// A state of two halves that can be used.
 ///
 /// # Safety
 /// `state` is null or valid.
-unsafe fn check_state(state: *const State) -> i32 {
+unsafe fn check_state(state: *const State) -> Result<(), i32> {
     // SAFETY: the caller's promise.
-    match unsafe { state.as_ref() } {
-        Some(s) if s.now.is_null() || s.next.is_null() => NULL_ARGUMENT,
-        Some(s) if !is_aligned(s.now, ALIGN) || !is_aligned(s.next, ALIGN) => MISALIGNED,
-        Some(_) => OK,
-        None => NULL_ARGUMENT,
-    }
+    let s = unsafe { state.as_ref() }.ok_or(NULL_ARGUMENT)?;
+    check(s.now, ALIGN)?;
+    check(s.next, ALIGN)
 }
 
 /// Arguments of a program that takes a batch with labels and gives a loss.
@@ -130,12 +142,9 @@ unsafe fn check_state(state: *const State) -> i32 {
 /// # Safety
 /// Pointers are null or valid for what the network needs.
 unsafe fn batch_io(t: &Train, now: *const f32, x: *const f32, labels: *const i32, loss: *mut f32) -> Result<Io, i32> {
-    if x.is_null() || labels.is_null() || loss.is_null() {
-        return Err(NULL_ARGUMENT);
-    }
-    if !is_aligned(x, 4) || !is_aligned(labels, 4) || !is_aligned(loss, 4) {
-        return Err(MISALIGNED);
-    }
+    check(x, 4)?;
+    check(labels, 4)?;
+    check(loss, 4)?;
     for i in 0..t.batch as usize {
         // SAFETY: there is a label for each image of the batch.
         if unsafe { *labels.add(i) }.cast_unsigned() >= t.classes {
@@ -154,9 +163,10 @@ unsafe fn batch_io(t: &Train, now: *const f32, x: *const f32, labels: *const i32
 ///
 /// # Safety
 /// `loss` is valid.
-unsafe fn judge(status: i32, loss: *const f32) -> i32 {
+unsafe fn judge(status: i32, loss: *const f32) -> Result<(), i32> {
+    checked(status)?;
     // SAFETY: the caller's promise.
-    if status == OK && !unsafe { *loss }.is_finite() { NOT_FINITE } else { status }
+    if unsafe { *loss }.is_finite() { Ok(()) } else { Err(NOT_FINITE) }
 }
 
 /// Bytes of arena that suffice for every program with that many threads.
@@ -173,17 +183,15 @@ pub fn arena_bytes(t: &Train, threads: u32) -> usize {
 /// As [`step`].
 pub unsafe fn init(t: &Train, state: *mut State) -> i32 {
     // SAFETY: the caller's promise; a half is as large as the header says, the initial state lacks the momenta.
-    unsafe {
-        let status = check_state(state);
-        if status == OK {
-            let (now, parameters) = ((*state).now.cast::<u8>(), t.parameter_bytes as usize);
-            copy_nonoverlapping(t.initial, now, parameters);
-            now.add(parameters).write_bytes(0, parameters);
-            let statistics = t.initial.add(parameters);
-            copy_nonoverlapping(statistics, now.add(t.statistics_at()), t.statistic_bytes as usize);
-        }
-        status
-    }
+    status(|| unsafe {
+        check_state(state)?;
+        let (now, parameters) = ((*state).now.cast::<u8>(), t.parameter_bytes as usize);
+        copy_nonoverlapping(t.initial, now, parameters);
+        now.add(parameters).write_bytes(0, parameters);
+        let statistics = t.initial.add(parameters);
+        copy_nonoverlapping(statistics, now.add(t.statistics_at()), t.statistic_bytes as usize);
+        Ok(())
+    })
 }
 
 /// One step of gradient descent on a batch. The state is as it was if this fails or the loss is not finite.
@@ -200,24 +208,16 @@ pub unsafe fn step(
     means: Means,
 ) -> i32 {
     // SAFETY: the caller's promise; `rate` lives as long as the call.
-    unsafe {
-        let status = check_state(state);
-        if status != OK {
-            return status;
-        }
+    status(|| unsafe {
+        check_state(state)?;
         let state = &mut *state;
-        let mut io = match batch_io(t, state.now, x, labels, loss) {
-            Ok(io) => io,
-            Err(status) => return status,
-        };
+        let mut io = batch_io(t, state.now, x, labels, loss)?;
         io.inputs[RATE] = End::fixed((&raw const rate).cast());
         io.outputs[NEXT] = End::fixed(state.next.cast());
-        let status = judge(t.run(STEP, io, 1, means), loss);
-        if status == OK {
-            core::mem::swap(&mut state.now, &mut state.next);
-        }
-        status
-    }
+        judge(t.run(STEP, io, 1, means), loss)?;
+        core::mem::swap(&mut state.now, &mut state.next);
+        Ok(())
+    })
 }
 
 /// Loss and gradients of a batch, and the statistics that a step with it would leave.
@@ -234,24 +234,13 @@ pub unsafe fn grad(
     means: Means,
 ) -> i32 {
     // SAFETY: the caller's promise.
-    unsafe {
-        let status = check_state(state);
-        if status != OK {
-            return status;
-        }
-        if gradients.is_null() {
-            return NULL_ARGUMENT;
-        }
-        if !is_aligned(gradients, ALIGN) {
-            return MISALIGNED;
-        }
-        let mut io = match batch_io(t, (*state).now, x, labels, loss) {
-            Ok(io) => io,
-            Err(status) => return status,
-        };
+    status(|| unsafe {
+        check_state(state)?;
+        check(gradients, ALIGN)?;
+        let mut io = batch_io(t, (*state).now, x, labels, loss)?;
         io.outputs[NEXT] = End::fixed(gradients.cast());
         judge(t.run(GRAD, io, 1, means), loss)
-    }
+    })
 }
 
 /// The update by gradients, and the statistics that come with them.
@@ -260,31 +249,21 @@ pub unsafe fn grad(
 /// As [`step`].
 pub unsafe fn apply(t: &Train, state: *mut State, gradients: *const f32, rate: f32, means: Means) -> i32 {
     // SAFETY: the caller's promise; `rate` lives as long as the call.
-    unsafe {
-        let status = check_state(state);
-        if status != OK {
-            return status;
-        }
-        if gradients.is_null() {
-            return NULL_ARGUMENT;
-        }
-        if !is_aligned(gradients, ALIGN) {
-            return MISALIGNED;
-        }
+    status(|| unsafe {
+        check_state(state)?;
+        check(gradients, ALIGN)?;
         let state = &mut *state;
         let mut io = no_io();
         io.inputs[RATE] = End::fixed((&raw const rate).cast());
         io.inputs[STATE] = End::fixed(state.now.cast());
         io.inputs[GRADIENTS] = End::fixed(gradients.cast());
         io.outputs[NEXT] = End::fixed(state.next.cast());
-        let status = t.run(APPLY, io, 1, means);
-        if status == OK {
-            let from = gradients.cast::<u8>().add(t.parameter_bytes as usize);
-            copy_nonoverlapping(from, state.next.cast::<u8>().add(t.statistics_at()), t.statistic_bytes as usize);
-            core::mem::swap(&mut state.now, &mut state.next);
-        }
-        status
-    }
+        checked(t.run(APPLY, io, 1, means))?;
+        let from = gradients.cast::<u8>().add(t.parameter_bytes as usize);
+        copy_nonoverlapping(from, state.next.cast::<u8>().add(t.statistics_at()), t.statistic_bytes as usize);
+        core::mem::swap(&mut state.now, &mut state.next);
+        Ok(())
+    })
 }
 
 /// The running statistics become the mean of those of this batch and of `before` batches that came before it.
@@ -293,40 +272,29 @@ pub unsafe fn apply(t: &Train, state: *mut State, gradients: *const f32, rate: f
 /// As [`step`].
 pub unsafe fn recalibrate(t: &Train, state: *mut State, x: *const f32, before: u32, means: Means) -> i32 {
     // SAFETY: the caller's promise.
-    unsafe {
-        let status = check_state(state);
-        if status != OK {
-            return status;
-        }
-        if x.is_null() {
-            return NULL_ARGUMENT;
-        }
-        if !is_aligned(x, 4) {
-            return MISALIGNED;
-        }
+    status(|| unsafe {
+        check_state(state)?;
+        check(x, 4)?;
         let (now, next) = ((*state).now, (*state).next);
         let mut io = no_io();
         io.inputs[X] = End::fixed(x.cast());
         io.inputs[STATE] = End::fixed(now.cast());
         io.outputs[NEXT] = End::fixed(next.cast());
-        let status = t.run(STATISTICS, io, 1, means);
-        if status != OK {
-            return status;
-        }
+        checked(t.run(STATISTICS, io, 1, means))?;
         // Between tensors lies what never was a number.
         let statistics = || {
             let all = (0..t.n_tensors as usize).map(|i| &*t.tensors.add(i)).filter(|t| t.kind == STATISTIC);
             all.flat_map(|t| (t.offset..t.offset + t.elements).map(|i| i as usize))
         };
         if !statistics().all(|i| (*next.add(i)).is_finite()) {
-            return NOT_FINITE;
+            return Err(NOT_FINITE);
         }
         for i in statistics() {
             let (old, new) = (now.add(i), *next.add(i));
             *old = if before == 0 { new } else { *old + (new - *old) / (before as f32 + 1.0) };
         }
-        OK
-    }
+        Ok(())
+    })
 }
 
 /// Logits of `images` by the running statistics.
@@ -335,28 +303,21 @@ pub unsafe fn recalibrate(t: &Train, state: *mut State, x: *const f32, before: u
 /// As [`step`].
 pub unsafe fn predict(t: &Train, state: *const State, x: *const f32, y: *mut f32, images: u32, means: Means) -> i32 {
     // SAFETY: the caller's promise.
-    unsafe {
-        let status = check_state(state);
-        if status != OK {
-            return status;
-        }
-        if x.is_null() || y.is_null() {
-            return NULL_ARGUMENT;
-        }
-        if !is_aligned(x, 4) || !is_aligned(y, 4) {
-            return MISALIGNED;
-        }
+    status(|| unsafe {
+        check_state(state)?;
+        check(x, 4)?;
+        check(y, 4)?;
         let code = &t.codes[PREDICT];
         let groups = match (images.checked_div(code.group), images.checked_rem(code.group)) {
             (Some(groups), Some(0)) if groups > 0 => groups,
-            _ => return BATCH_OUT_OF_RANGE,
+            _ => return Err(BATCH_OUT_OF_RANGE),
         };
         let mut io = no_io();
         io.inputs[X] = End::images(x.cast(), t.image, code);
         io.inputs[STATE] = End::fixed((*state).now.cast());
         io.outputs[RESULT] = End::images(y.cast(), t.classes.into(), code);
-        t.run(PREDICT, io, groups, means)
-    }
+        checked(t.run(PREDICT, io, groups, means))
+    })
 }
 
 /// Writes `now` as a safetensors file into memory.
@@ -365,16 +326,11 @@ pub unsafe fn predict(t: &Train, state: *const State, x: *const f32, y: *mut f32
 /// As [`step`]; `bytes` has `len`.
 pub unsafe fn save(t: &Train, state: *const State, bytes: *mut u8, len: usize) -> i32 {
     // SAFETY: the caller's promise; header and tensors are as long as a saved state.
-    unsafe {
-        let status = check_state(state);
-        if status != OK {
-            return status;
-        }
-        if bytes.is_null() {
-            return NULL_ARGUMENT;
-        }
+    status(|| unsafe {
+        check_state(state)?;
+        check(bytes, 1)?;
         if len < saved_bytes(t) {
-            return ARENA_TOO_SMALL;
+            return Err(ARENA_TOO_SMALL);
         }
         copy_nonoverlapping(t.header, bytes, t.header_bytes as usize);
         let mut at = bytes.add(t.header_bytes as usize);
@@ -388,8 +344,8 @@ pub unsafe fn save(t: &Train, state: *const State, bytes: *mut u8, len: usize) -
         }
         let digits = hash.digits();
         copy_nonoverlapping(digits.as_ptr(), bytes.add(t.hash_at as usize), digits.len());
-        OK
-    }
+        Ok(())
+    })
 }
 
 /// `now` becomes what [`save`] wrote, of this network and whole. It is as it was if this fails.
@@ -398,16 +354,11 @@ pub unsafe fn save(t: &Train, state: *const State, bytes: *mut u8, len: usize) -
 /// As [`save`].
 pub unsafe fn restore(t: &Train, state: *mut State, bytes: *const u8, len: usize) -> i32 {
     // SAFETY: as in `save`.
-    unsafe {
-        let status = check_state(state);
-        if status != OK {
-            return status;
-        }
-        if bytes.is_null() {
-            return NULL_ARGUMENT;
-        }
+    status(|| unsafe {
+        check_state(state)?;
+        check(bytes, 1)?;
         if len != saved_bytes(t) {
-            return STATE_WRONG;
+            return Err(STATE_WRONG);
         }
         let (header, hash_at) = (t.header_bytes as usize, t.hash_at as usize);
         let mut hash = Hash::new();
@@ -419,7 +370,7 @@ pub unsafe fn restore(t: &Train, state: *mut State, bytes: *const u8, len: usize
                 _ => *t.header.add(i),
             };
             if *bytes.add(i) != expected {
-                return STATE_WRONG;
+                return Err(STATE_WRONG);
             }
         }
         let mut at = bytes.add(header);
@@ -429,8 +380,8 @@ pub unsafe fn restore(t: &Train, state: *mut State, bytes: *const u8, len: usize
             copy_nonoverlapping(at, to.cast(), tensor.elements as usize * 4);
             at = at.add(tensor.elements as usize * 4);
         }
-        OK
-    }
+        Ok(())
+    })
 }
 
 /// Bytes of a saved state.
