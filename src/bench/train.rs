@@ -1,26 +1,24 @@
 //! A training step measures itself: compiled and run in this process as `rescc train` does it, on random pictures.
 
-use super::Subject;
 use super::measure::{Plan, Times};
+use super::{Settings, Subject};
 use crate::render::Failure;
 use crate::report;
-use crate::toolchain::BackendName;
 use crate::train::settings::{Kind, Recipe};
 use crate::train::step::{Codes, Step};
 use ir::Diagnostic;
-use ir::target::Target;
 use std::time::Instant;
 
 /// Runs before a measurement where the plan does not say, and the fewest runs of one.
 const LEAST_RUNS: u32 = 3;
 
-/// Compiles the step of the paper's recipe for `batch` pictures.
+/// Compiles the step of the paper's recipe.
 ///
 /// Errors: E0406 and E0407 for a network that cannot be trained; those of the passes and the back end.
-pub fn build(subject: &Subject, target: Target, backend: BackendName, batch: u64) -> Result<Codes, Failure> {
+pub fn build(subject: &Subject, s: &Settings) -> Result<Codes, Failure> {
     let recipe = Recipe::find("he2015", Kind::Cifar).expect("invariant: the paper's recipe is there");
-    let settings = recipe.settings(batch, 0, Some(batch), None);
-    Codes::new(&subject.graph, &subject.store, &settings, target, backend)
+    let settings = recipe.settings(s.batch, 0, Some(s.batch), None);
+    Codes::new(&subject.graph, &subject.store, &settings, s.target, s.backend, s.passes)
 }
 
 /// Times whole steps and each of their calls on `plan.threads` threads.

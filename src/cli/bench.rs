@@ -198,7 +198,7 @@ fn measure(
     for batch in batches(args, what) {
         let subject = subject(what, batch)?;
         if args.train {
-            runs.extend(measure_training(args, &subject, batch, threads, machine)?);
+            runs.extend(measure_training(args, &subject, batch, threads, machine, env)?);
             continue;
         }
         let built = build(args, &subject, batch, &folder.join(format!("batch{batch}")), env)?;
@@ -222,9 +222,9 @@ fn measure_training(
     batch: u64,
     threads: &[usize],
     machine: Option<&Measured>,
+    env: &Env,
 ) -> Result<Vec<Run>, Failure> {
-    let backend = args.backend.unwrap_or_else(BackendName::best);
-    let codes = bench::train::build(subject, toolchain::target(&args.target)?, backend, batch)?;
+    let codes = with_settings(args, batch, env, |settings| bench::train::build(subject, settings))?;
     let of = |&t: &usize| {
         let times = bench::train::measure(&codes, subject, args.plan(t, false))?;
         let rows = |m| calls::rows(codes.step.program(), codes.step.target(), &times, m, false);
@@ -255,12 +255,21 @@ fn subject(what: &What, batch: u64) -> Result<Subject, Failure> {
 }
 
 fn build(args: &Args, subject: &Subject, batch: u64, exe: &Path, env: &Env) -> Result<Built, Failure> {
+    with_settings(args, batch, env, |settings| bench::build(subject, settings, exe))
+}
+
+/// Calls `f` with what the command line says about compiling.
+fn with_settings<T>(
+    args: &Args,
+    batch: u64,
+    env: &Env,
+    f: impl FnOnce(&Settings) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let after = args.pipeline.printer()?;
     let (target, backend) = (toolchain::target(&args.target)?, args.backend.unwrap_or_else(BackendName::best));
     let plan = args.pipeline.plan(&backend.legal(target), env)?;
     let passes = args.pipeline.options(after.as_deref(), plan.as_ref());
-    let settings = Settings { target, backend, batch, passes };
-    bench::build(subject, &settings, exe)
+    f(&Settings { target, backend, batch, passes })
 }
 
 fn compare_passes(

@@ -15,6 +15,7 @@ use crate::train::settings::{Colour, Crop, Length, Mean, Recipe, Settings};
 use crate::train::step::Codes;
 use crate::{figure, import, report, store};
 use ir::{Diagnostic, Diagnostics};
+use passes::pipeline::PassOptions;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -150,7 +151,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let backend = args.backend.unwrap_or_else(BackendName::best);
     let begun = Instant::now();
     let target = toolchain::target(&args.target)?;
-    let codes = Codes::new(&model.graph, &model.store, &settings, target, backend)?;
+    let codes = Codes::new(&model.graph, &model.store, &settings, target, backend, PassOptions::default())?;
     let mib = codes.step.program().arena_bytes as f64 / f64::from(1 << 20);
     env.say(format!(
         "step compiled in {:.1} s: arena {mib:.0} MiB; {} pictures, {} steps of {}",

@@ -11,6 +11,7 @@ use crate::train::data::{Pixels, Set};
 use crate::train::step::Code;
 use ir::target::Target;
 use ir::{Diagnostic, Diagnostics, Place};
+use passes::pipeline::Options;
 use rayon::prelude::*;
 use runtime::host::topk;
 use std::collections::HashMap;
@@ -48,7 +49,10 @@ impl Member {
         let outputs = g.outputs.first().and_then(|&y| g.ty(y).dims(1).last().copied()).unwrap_or(0);
         let classes = classes(&set.classes(), &g.info.labels, outputs)?;
         let compile = |g, views| -> Result<(Code, Views), Failure> {
-            Ok((Code::new(g, model.store.clone(), BATCH, look.target, look.backend)?, views))
+            Ok((
+                Code::new(g, model.store.clone(), look.backend, &Options::new(look.backend.legal(look.target), BATCH))?,
+                views,
+            ))
         };
         let own = |scales| Views { scales, crops: look.crops };
         let codes = match look.crops {

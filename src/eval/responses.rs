@@ -13,6 +13,7 @@ use ir::entity::Value;
 use ir::epilogue::Step;
 use ir::target::Target;
 use ir::{Diagnostic, Graph};
+use passes::pipeline::Options;
 use rayon::prelude::*;
 
 /// Pictures that a program is compiled for: every response of all of them is kept.
@@ -70,7 +71,7 @@ pub fn deviations(
     let layers = layers(&model.graph)?;
     let mut g = model.graph.clone();
     g.outputs = layers.iter().map(|(_, v)| *v).collect();
-    let code = Code::new(g, model.store.clone(), BATCH, target, backend)?;
+    let code = Code::new(g, model.store.clone(), backend, &Options::new(backend.legal(target), BATCH))?;
     let mut moments = vec![Moments::default(); layers.len()];
     let fill = |i: u64, x: &mut [f32]| {
         pixels.recipe().apply(&set.picture(i)?, x);

@@ -15,6 +15,7 @@ use crate::train::settings::{Kind, Recipe, Settings};
 use crate::train::step::Codes;
 use ir::Diagnostic;
 use ir::target::Target;
+use passes::pipeline::PassOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -92,7 +93,8 @@ impl Bench<'_> {
         let is_done = from.as_ref().is_some_and(|c| c.run.progress.iteration == settings.iterations);
         if !is_done || !trained.is_file() {
             begin(&settings, from.as_ref().map_or(0, |c| c.run.progress.iteration));
-            let codes = Codes::new(&model.graph, &model.store, &settings, self.target, self.backend)?;
+            let codes =
+                Codes::new(&model.graph, &model.store, &settings, self.target, self.backend, PassOptions::default())?;
             let augment = Augment::new(&settings, pixels);
             let source = Arc::new(Source { set, augment, settings: settings.clone() });
             let job = Job {

@@ -17,7 +17,7 @@ use ir::{Diagnostic, Graph, Program};
 use passes::autodiff::{
     INPUTS_BEFORE_STATE, OUTPUTS_BEFORE_STATE, StateKind, StateTensor, TrainOptions, state_of, training_step,
 };
-use passes::pipeline::{Compiled, Options};
+use passes::pipeline::{Compiled, Options, PassOptions};
 use runtime::host::topk;
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,13 +35,11 @@ impl Code {
     pub fn new(
         graph: Graph,
         store: Arc<dyn TensorStore>,
-        batch: u64,
-        target: Target,
         backend: BackendName,
+        options: &Options,
     ) -> Result<Code, Failure> {
         let jit = JitEvaluator(Jit::new()?);
-        let options = Options::new(backend.legal(target), batch);
-        let compiled = passes::pipeline::compile(graph, store, &options, &jit)?;
+        let compiled = passes::pipeline::compile(graph, store, options, &jit)?;
         let kernels = match backend {
             BackendName::Cranelift => jit.0.kernels(&compiled.program.kernels)?,
             BackendName::Llvm => exec::load(&*backend.get()?, &compiled.program.kernels, &options.target)?,
@@ -82,6 +80,8 @@ pub struct Codes {
 }
 
 impl Codes {
+    /// `passes` are those of the step.
+    ///
     /// Errors: E0406 and E0407 for a network that cannot be trained; those of the passes and the back end.
     pub fn new(
         graph: &Graph,
@@ -89,19 +89,21 @@ impl Codes {
         s: &Settings,
         target: Target,
         backend: BackendName,
+        passes: PassOptions,
     ) -> Result<Codes, Failure> {
-        let options = options(s);
-        let state = state_of(graph, &options)?;
-        let mut step = training_step(graph, &options)?;
+        let training = options(s);
+        let state = state_of(graph, &training)?;
+        let mut step = training_step(graph, &training)?;
         let loss = step.order.iter().copied().find(|&n| step.op(n).name == "cross_entropy");
         let logits = step.operand(loss.expect("invariant: a training step has a loss"), 0);
         step.outputs.push(logits);
         let classes = step.ty(logits).dims(1).last().copied().unwrap_or(1) as usize;
         let (evaluation, read) = open(graph, &state);
+        let options = Options::new(backend.legal(target), s.batch);
         Ok(Codes {
             graph: step.clone(),
-            step: Code::new(step, store.clone(), s.batch, target, backend)?,
-            evaluation: Code::new(evaluation, store.clone(), s.batch, target, backend)?,
+            step: Code::new(step, store.clone(), backend, &Options { passes, ..options })?,
+            evaluation: Code::new(evaluation, store.clone(), backend, &options)?,
             state,
             read,
             classes,

@@ -9,6 +9,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         test("bench::a_model_call_by_call", model),
         test("bench::an_executable_measures_itself", executable),
+        test("bench::a_training_step_call_by_call", training),
         test("bench::one_op_hot_and_cold", one_op),
         test("bench::ops_of_every_kind", ops),
         test("bench::mistakes_in_an_op_have_their_place", bad_ops),
@@ -96,6 +97,25 @@ fn executable() {
     check_runs(&r);
     assert_eq!((&r["name"], &r["target"]), (&"cifar_resnet8".into(), &"x86-64-v3".into()));
     assert!(list(&r["calls"]).iter().all(|c| number(&c["us"]) >= 0.0 && c["call"].is_u64()));
+}
+
+fn training() {
+    let (_dir, model) = small();
+    let ops = |r: &Value| -> Vec<String> {
+        list(&r["calls"]).iter().map(|c| c["op"].as_str().expect("a name").to_string()).collect()
+    };
+    let run = |more: &[&str]| {
+        result(&[&[&model, "--train", "--batch", "16", "--threads", "2", "--target", "x86-64-v3"], more].concat())
+    };
+    let r = run(&["--winograd", "off"]);
+    check_runs(&r);
+    assert!(number(&r["median_ms"]) > 0.0 && number(&r["images_per_second"]) > 0.0);
+    let has = |ops: &[String], name: &str| ops.iter().any(|o| o == name);
+    let direct = ops(&r);
+    assert!(["conv2d_grad_weight", "conv2d_grad_input", "sgd_step"].iter().all(|o| has(&direct, o)), "{direct:?}");
+    assert!(!direct.iter().any(|o| o.starts_with("winograd")), "{direct:?}");
+    assert!(has(&ops(&run(&["--winograd", "on"])), "winograd_grad_weight"));
+    bench(&["/bin/true", "--train"]).fails(4, &["--train"]);
 }
 
 fn one_op() {

@@ -7,6 +7,7 @@ use ir::store::{MemoryStore, TensorStore};
 use ir::target::X86_64_V2;
 use libtest_mimic::Trial;
 use passes::autodiff::{StateKind, TrainOptions, gradient_step, state_of};
+use passes::pipeline::PassOptions;
 use rescc::builders::{self, Spec};
 use rescc::toolchain::BackendName;
 use rescc::train::settings::{Kind, Recipe};
@@ -46,7 +47,8 @@ fn norms() {
     assert_eq!(expected.len(), 8);
 
     let store: Arc<dyn TensorStore> = Arc::new(MemoryStore::default());
-    let codes = Codes::new(&g, &store, &settings, X86_64_V2, BackendName::Cranelift).expect("it compiles");
+    let codes = Codes::new(&g, &store, &settings, X86_64_V2, BackendName::Cranelift, PassOptions::default())
+        .expect("it compiles");
     let floats = |v: &[f64]| v.iter().map(|&v| v as f32).collect::<Vec<f32>>();
     let mut tensor = |name: &str, _: &[u64]| {
         let i = state.iter().position(|t| t.name == name).expect("a tensor of the state");
