@@ -18,11 +18,33 @@ use std::slice;
 pub struct GraphRef<'a> {
     pub graph: &'a Graph,
     pub readers: SecondaryMap<Value, Vec<Node>>,
+    /// Of each live node its place in the order.
+    place: SecondaryMap<Node, u32>,
 }
 
 impl<'a> GraphRef<'a> {
     pub fn new(graph: &'a Graph) -> GraphRef<'a> {
-        GraphRef { graph, readers: graph.readers() }
+        let mut place = SecondaryMap::with_capacity(graph.nodes.len());
+        for (i, &n) in (0..).zip(&graph.order) {
+            place[n] = i;
+        }
+        GraphRef { graph, readers: graph.readers(), place }
+    }
+
+    /// Whether node `n` is `on` or depends on it. Looks only at what stands between the two in the order, which is
+    /// often nothing: petgraph's `has_path_connecting` does not know that there is an order.
+    pub fn depends(&self, n: Node, on: Node) -> bool {
+        let mut open = vec![n];
+        let mut seen = EntitySet::new();
+        while let Some(n) = open.pop() {
+            if n == on {
+                return true;
+            }
+            if self.place[n] > self.place[on] && seen.insert(n) {
+                open.extend(self.neighbors_directed(n, Direction::Incoming));
+            }
+        }
+        false
     }
 }
 
@@ -203,6 +225,9 @@ mod tests {
         assert!(at(r) < at(left) && at(r) < at(right) && at(right) < at(y));
         assert!(has_path_connecting(&view, r, y, None));
         assert!(!has_path_connecting(&view, left, y, None));
+        for (a, b) in [r, left, right, y].into_iter().flat_map(|a| [r, left, right, y].map(|b| (a, b))) {
+            assert_eq!(view.depends(b, a), has_path_connecting(&view, a, b, None));
+        }
         let tree = dominators::simple_fast(&view, r);
         assert_eq!(tree.immediate_dominator(y), Some(right));
         assert_eq!(tree.immediate_dominator(left), Some(r));

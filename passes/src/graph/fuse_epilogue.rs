@@ -10,7 +10,6 @@ use ir::epilogue::Step;
 use ir::graph::{GraphRef, Patch, Src};
 use ir::program::verify::MAX_PARAMS;
 use ir::{DType, Diagnostics, Graph};
-use petgraph::algo::has_path_connecting;
 
 pub struct FuseEpilogue;
 
@@ -107,7 +106,7 @@ fn append(view: &GraphRef, n: Node, i: usize, steps: &[Step], extra: &[Value]) -
     let g = view.graph;
     let x = g.operand(n, i);
     let layer = g.def(x).expect("invariant: a layer computes the operand");
-    let depends = |&v: &Value| g.def(v).is_some_and(|d| has_path_connecting(view, layer, d, None));
+    let depends = |&v: &Value| g.def(v).is_some_and(|d| view.depends(d, layer));
     if extra.iter().any(depends) {
         return Err(Keep::MakesCycle);
     }
