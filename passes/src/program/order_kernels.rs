@@ -68,24 +68,35 @@ fn greedy(p: &Program) -> Option<Vec<usize>> {
             feeds[w].push(i);
         }
     }
-    let mut left = readers(p);
-    let mut ready: BTreeSet<usize> = (0..p.calls.len()).filter(|&i| waits[i] == 0).collect();
-    let mut order = Vec::new();
+    let uses: Vec<Vec<(Slot, bool)>> = p.calls.iter().map(|c| arena_uses(p, c)).collect();
+    let mut unread: SecondaryMap<Slot, Vec<usize>> = SecondaryMap::new();
+    for (i, uses) in uses.iter().enumerate() {
+        uses.iter().filter(|(_, writes)| !writes).for_each(|(s, _)| unread[*s].push(i));
+    }
+    // What a call adds to the live bytes. It is the smaller once the call is the last that reads something.
     let bytes = |s: Slot| p.slots[s].len_bytes().cast_signed();
-    while !ready.is_empty() {
-        let growth = |i: usize| -> i64 {
-            let uses = arena_uses(p, &p.calls[i]);
-            uses.iter().map(|&(s, w)| if w { bytes(s) } else { -bytes(s) * i64::from(left[s] == 1) }).sum()
-        };
-        let next = ready.iter().copied().min_by_key(|&i| (growth(i), i)).expect("invariant: some call is ready");
-        ready.remove(&next);
-        for (s, writes) in arena_uses(p, &p.calls[next]) {
-            left[s] -= u32::from(!writes);
+    let adds =
+        |s: Slot, writes: bool, readers: usize| if writes { bytes(s) } else { -bytes(s) * i64::from(readers == 1) };
+    let growth = |uses: &Vec<(Slot, bool)>| uses.iter().map(|&(s, w)| adds(s, w, unread[s].len())).sum();
+    let mut growth: Vec<i64> = uses.iter().map(growth).collect();
+    let mut ready: BTreeSet<(i64, usize)> =
+        (0..p.calls.len()).filter(|&i| waits[i] == 0).map(|i| (growth[i], i)).collect();
+    let mut order = Vec::new();
+    while let Some((_, next)) = ready.pop_first() {
+        for &(s, _) in uses[next].iter().filter(|(_, writes)| !writes) {
+            unread[s].retain(|&i| i != next);
+            if let &[last] = &unread[s][..] {
+                let was = (growth[last], last);
+                growth[last] -= bytes(s);
+                if ready.remove(&was) {
+                    ready.insert((growth[last], last));
+                }
+            }
         }
         for &i in &feeds[next] {
             waits[i] -= 1;
             if waits[i] == 0 {
-                ready.insert(i);
+                ready.insert((growth[i], i));
             }
         }
         order.push(next);
