@@ -55,6 +55,7 @@ pub fn moves_no_bytes(g: &Graph, n: Node) -> bool {
     let (x, y) = (g.ty(d.operands[0]), g.ty(d.results[0]));
     match d.op.name {
         "flatten" | "reshape" => x.layout == Layout::Plain && y.layout == Layout::Plain,
+        "later" => x == y,
         // A single position: its channels are in order in either layout.
         "reorder" => {
             let is_image = |t: &TensorType| matches!(t.layout, Layout::Plain | Layout::Blocked(_)) && t.rank() == 4;

@@ -299,6 +299,7 @@ fn training() -> Vec<Case> {
         out.push(c("relu_grad", &format!("{x} {x}"), ""));
         out.push(c("clamp_grad", &format!("{x} {x}"), "lo=-0.25 hi=0.5"));
         out.push(c("fill", x, "value=0.1"));
+        out.push(c("later", &format!("{x} {channels}"), ""));
     }
     let pools = [
         ("1,16,7,7", "1,16,13,13", "kernel=3x3 stride=2x2 pad=1,1,1,1"),

@@ -8,11 +8,12 @@ use super::engine::{Engine, Interpreter};
 const LONGEST_SUM: usize = 500;
 
 /// Operands that are only compared, counted or looked up, by position.
-const SIZE_IS_NOTHING: [(&str, usize); 7] = [
+const SIZE_IS_NOTHING: [(&str, usize); 8] = [
     ("clamp_grad", 1),
     ("cross_entropy", 1),
     ("cross_entropy_grad", 1),
     ("fill", 0),
+    ("later", 1),
     ("max_pool_grad", 1),
     ("relu_grad", 1),
     ("running_average", 2),

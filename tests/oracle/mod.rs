@@ -157,6 +157,7 @@ pub fn oracle(op: &str) -> Option<fn(&Call) -> Truth> {
         "fold_bn_weight" => fold::weight,
         "global_avg_pool" => pool::global_avg_pool,
         "global_avg_pool_grad" => training::global_avg_pool_grad,
+        "later" => movement::later,
         "max_pool" => pool::max_pool,
         "max_pool_grad" => training::max_pool_grad,
         "normalize_u8" => elementwise::normalize_u8,

@@ -19,6 +19,11 @@ pub fn reorder(call: &Call) -> Truth {
     Truth::exact(call.x().clone())
 }
 
+/// The first of the two.
+pub fn later(call: &Call) -> Truth {
+    Truth::exact(call.x().clone())
+}
+
 /// Every sh-th row and sw-th column.
 pub fn subsample(call: &Call) -> Truth {
     let &[n, c, h, w] = &call.x().dims[..] else { panic!("an image has rank 4") };

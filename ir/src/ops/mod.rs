@@ -39,6 +39,7 @@ pub mod fold_bn_bias;
 pub mod fold_bn_weight;
 pub mod global_avg_pool;
 pub mod global_avg_pool_grad;
+pub mod later;
 pub mod max_pool;
 pub mod max_pool_grad;
 pub mod normalize_u8;
@@ -110,6 +111,7 @@ pub static ALL: &[&OpDef] = &[
     &fold_bn_weight::FOLD_BN_WEIGHT,
     &global_avg_pool::GLOBAL_AVG_POOL,
     &global_avg_pool_grad::GLOBAL_AVG_POOL_GRAD,
+    &later::LATER,
     &max_pool::MAX_POOL,
     &max_pool_grad::MAX_POOL_GRAD,
     &normalize_u8::NORMALIZE_U8,

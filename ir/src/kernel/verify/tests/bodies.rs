@@ -152,6 +152,7 @@ fn every_body_is_proven() {
         ("relu_grad", "f32[N,8,3,5] f32[N,8,3,5]", "", &[]),
         ("clamp_grad", "f32[N,8,3,5] f32[N,8,3,5]", "lo=0 hi=6", &[]),
         ("fill", "f32[N,8,3,5]", "", &[]),
+        ("later", "f32[N,8,3,5] f32[7]", "", &[]),
         ("max_pool_grad", "f32[N,64,56,56] f32[N,64,112,112]", "kernel=3x3 stride=2x2 pad=1,1,1,1", &[]),
         ("max_pool_grad", "f32[N,8,3,3] f32[N,8,6,6]", "kernel=3x3 stride=2x2 ceil_mode=true", &[]),
         ("max_pool_grad", "f32[N,8,2,4] f32[N,8,7,5]", "kernel=3x2 stride=4x1", &[]),
