@@ -11,6 +11,7 @@ use ir::Graph;
 use ir::entity::Node;
 use ir::graph::Def;
 use ir::op::OpCtx;
+use passes::graph::Recomputed;
 use serde_json::{Value, json};
 
 /// One node.
@@ -128,6 +129,23 @@ pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
     Some(kib.parse::<u64>().ok()? << 10)
+}
+
+/// What recomputation does to a step, in one line.
+pub fn recomputed(r: &Recomputed) -> String {
+    let [before, after] = r.peak_bytes.map(|b| b as f64 / f64::from(1 << 20));
+    let [macs, again] = r.macs.map(|m| m as f64);
+    format!(
+        "{:.0} MiB saved of {before:.0}: {} values computed again, {:.1} % more multiply-adds",
+        before - after,
+        count(r.nodes as u64),
+        100.0 * again / macs.max(1.0)
+    )
+}
+
+pub fn recomputed_json(r: &Recomputed) -> Value {
+    let ([macs, again], [before, after]) = (r.macs, r.peak_bytes);
+    json!({ "nodes": r.nodes, "macs": again, "of_macs": macs, "peak_bytes_before": before, "peak_bytes": after })
 }
 
 /// Bytes with a unit, e.g. `1.25 MB`.

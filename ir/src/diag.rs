@@ -353,6 +353,10 @@ pub const CODES: &[(&str, &str)] = &[
         "A graph cannot be trained: it has not one input and one output of logits, no parameter is left to be trained, or an option names a tensor that it lacks.",
     ),
     (
+        "E0408",
+        "A training step does not fit into the arena that `--recompute` allows, whatever is computed twice. What a layer and its gradient need at once grows with the batch.",
+    ),
+    (
         "E0501",
         "A call of a program does not fit its kernel: another number of arguments, another element type or number of bytes.",
     ),

@@ -13,7 +13,7 @@ use ir::{Diagnostic, Diagnostics, Graph};
 use std::time::{Duration, Instant};
 
 use crate::Evaluator;
-use crate::graph::Winograd;
+use crate::graph::{MemoryGoal, Recomputed, Winograd};
 use crate::plan::Plan;
 
 /// A transformation of graphs. Running it twice changes nothing the second time.
@@ -91,6 +91,8 @@ impl PassStats {
 pub struct Log {
     pub passes: Vec<PassStats>,
     pub refused: Vec<Refused>,
+    /// What `recompute` did.
+    pub recomputed: Option<Recomputed>,
 }
 
 impl Log {
@@ -110,6 +112,8 @@ pub struct PassCtx<'a> {
     pub batch: u64,
     pub winograd: Winograd,
     pub plan: Option<&'a Plan>,
+    /// What `recompute` is to reach.
+    pub memory: MemoryGoal,
     pub evaluator: &'a dyn Evaluator,
     pub log: Log,
     /// Patches that may still be applied.
@@ -138,6 +142,7 @@ impl<'a> PassCtx<'a> {
             batch,
             winograd: Winograd::Auto,
             plan: None,
+            memory: MemoryGoal::Least,
             evaluator,
             log: Log::default(),
             budget,

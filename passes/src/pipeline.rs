@@ -1,8 +1,9 @@
 //! The named lists of passes, and the whole way from a graph to a program.
 
+use crate::graph::recompute::too_small;
 use crate::graph::{
-    ApplyPlan, Canonicalize, Cse, Dce, FoldBn, FoldConstants, FoldShape, FuseEpilogue, Reorders, SelectAlgorithm,
-    SelectLayout, SplitBn, Winograd,
+    ApplyPlan, Canonicalize, Cse, Dce, FoldBn, FoldConstants, FoldShape, FuseEpilogue, MemoryGoal, Recompute, Reorders,
+    SelectAlgorithm, SelectLayout, SplitBn, Winograd,
 };
 use crate::lower::{self, Lowering};
 use crate::pass::{Log, Pass, PassCtx};
@@ -35,7 +36,9 @@ pub fn inference() -> Vec<&'static dyn Pass> {
 
 /// Every pass by name.
 pub fn all() -> Vec<&'static dyn Pass> {
-    inference()
+    let mut all = inference();
+    all.push(&Recompute);
+    all
 }
 
 /// The pass that users call `name`.
@@ -62,6 +65,8 @@ pub struct PassOptions<'a> {
     pub winograd: Winograd,
     /// Schedules that were measured, for the convolutions that it names.
     pub plan: Option<&'a Plan>,
+    /// Trade time for memory: `recompute` runs last.
+    pub recompute: Option<MemoryGoal>,
     /// Verify the graph after each pass.
     pub verify_each: bool,
     /// Called after each pass with its name and the graph.
@@ -117,15 +122,19 @@ pub fn optimise(
     options: &PassOptions,
     evaluator: &dyn Evaluator,
 ) -> Result<Optimised, Diagnostics> {
-    let passes = match options.only {
+    let mut passes = match options.only {
         Some(names) => names.iter().map(|n| by_name(n)).collect::<Result<Vec<_>, _>>()?,
         None => inference(),
     };
+    if options.recompute.is_some() && !passes.iter().any(|p| p.name() == Recompute.name()) {
+        passes.push(&Recompute);
+    }
     for name in options.skip {
         by_name(name)?;
     }
     let mut cx = PassCtx::new(graph, MemoryStore::over(store), *target, batch, evaluator, options.limit);
     (cx.winograd, cx.plan) = (options.winograd, options.plan);
+    cx.memory = options.recompute.unwrap_or(MemoryGoal::Least);
     for p in passes.into_iter().filter(|p| !options.skip.iter().any(|s| s == p.name())) {
         cx.run(p)?;
         if options.verify_each {
@@ -141,7 +150,7 @@ pub fn optimise(
 
 /// From a verified graph to a program with a proven memory plan.
 ///
-/// Errors: as [`optimise`]; E0402 if `batch` is outside the graph's range; what lowering and the verifiers of
+/// Errors: as [`optimise`]; E0408 if the arena cannot be as small as `options` ask for; E0402 if `batch` is outside the graph's range; what lowering and the verifiers of
 /// kernels, programs and memory plans say.
 pub fn compile(
     graph: Graph,
@@ -154,6 +163,37 @@ pub fn compile(
         let message = format!("batch {} is outside the {least}..{most} of this model", options.batch);
         return Err(Diagnostic::error("E0402", message).into());
     }
+    let Some(MemoryGoal::Within(limit)) = options.passes.recompute else {
+        return compile_once(graph, store, options, evaluator);
+    };
+    // The arena is larger than what is live at once by what lies between its buffers, which only its plan shows.
+    let with = |goal| {
+        let passes = PassOptions { recompute: Some(goal), ..options.passes };
+        compile_once(graph.clone(), store.clone(), &Options { passes, ..*options }, evaluator)
+    };
+    let mut aim = limit;
+    for _ in 0..MOST_PLANS {
+        match with(MemoryGoal::Within(aim)) {
+            Ok(compiled) if compiled.program.arena_bytes <= limit => return Ok(compiled),
+            Ok(compiled) => aim = aim.saturating_sub(compiled.program.arena_bytes - limit),
+            Err(d) if d.0.iter().any(|d| d.code == "E0408") => break,
+            Err(d) => return Err(d),
+        }
+    }
+    let least = with(MemoryGoal::Least)?;
+    let arena = least.program.arena_bytes;
+    if arena <= limit { Ok(least) } else { Err(too_small(limit, arena)) }
+}
+
+/// Memory plans that are made to come within a limit.
+const MOST_PLANS: usize = 4;
+
+fn compile_once(
+    graph: Graph,
+    store: Arc<dyn TensorStore>,
+    options: &Options,
+    evaluator: &dyn Evaluator,
+) -> Result<Compiled, Diagnostics> {
     let group = group::of_batch(&graph, options.batch);
     let Optimised { graph, store, log } = if options.reference {
         Optimised { graph, store: Arc::new(Widened(store)), log: Log::default() }

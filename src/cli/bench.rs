@@ -1,6 +1,6 @@
 //! `rescc bench`: how long a model takes, and where the time goes.
 
-use super::pipeline::PipelineArgs;
+use super::pipeline::{self, PipelineArgs};
 use super::{Done, Env, Failure};
 use crate::bench::{self, Built, Format, Plan, Run, Settings, Subject, baseline, calls, compare, op_spec, report};
 use crate::machine::{self, Effort, Measured};
@@ -9,6 +9,8 @@ use crate::toolchain::{self, BackendName};
 use ir::Diagnostic;
 use ir::diag::Class;
 use ir::target::Target;
+use passes::graph::MemoryGoal;
+use passes::pipeline::PassOptions;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,10 @@ pub struct Args {
     /// A training step instead of an inference: the paper's recipe, on random pictures
     #[arg(long, conflicts_with_all = ["op", "cold", "compare_passes"])]
     train: bool,
+    /// Compute values of the forward pass again instead of keeping them: as many as an arena of SIZE (12GB, 800MiB) asks
+    /// for, or for the least arena
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = pipeline::LEAST, value_parser = pipeline::memory_goal, requires = "train")]
+    recompute: Option<MemoryGoal>,
     /// Numbers of threads [default: the CPUs that this process may use]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Vec<u16>,
@@ -225,6 +231,10 @@ fn measure_training(
     env: &Env,
 ) -> Result<Vec<Run>, Failure> {
     let codes = with_settings(args, batch, env, |settings| bench::train::build(subject, settings))?;
+    let again =
+        codes.step.log().recomputed.map_or_else(String::new, |r| format!(" ({})", crate::report::recomputed(&r)));
+    let arena = codes.step.program().arena_bytes as f64 / f64::from(1 << 20);
+    env.say(format!("batch {batch}: arena {arena:.0} MiB{again}"));
     let of = |&t: &usize| {
         let times = bench::train::measure(&codes, subject, args.plan(t, false))?;
         let rows = |m| calls::rows(codes.step.program(), codes.step.target(), &times, m, false);
@@ -269,6 +279,7 @@ fn with_settings<T>(
     let (target, backend) = (toolchain::target(&args.target)?, args.backend.unwrap_or_else(BackendName::best));
     let plan = args.pipeline.plan(&backend.legal(target), env)?;
     let passes = args.pipeline.options(after.as_deref(), plan.as_ref());
+    let passes = PassOptions { recompute: args.recompute, ..passes };
     f(&Settings { target, backend, batch, passes })
 }
 

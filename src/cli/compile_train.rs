@@ -9,7 +9,8 @@ use crate::toolchain::{self, BackendName, JitEvaluator};
 use crate::{report, store};
 use backends::cranelift::Jit;
 use passes::autodiff::TrainOptions;
-use passes::pipeline::Options;
+use passes::graph::MemoryGoal;
+use passes::pipeline::{Options, PassOptions};
 use serde_json::json;
 use std::path::Path;
 
@@ -38,6 +39,10 @@ pub struct TrainArgs {
     /// Share of a batch in the running statistics of batch norms [default: 0.1]
     #[arg(long, value_name = "X", value_parser = share, requires = "train")]
     pub bn_momentum: Option<f64>,
+    /// Compute values of the forward pass again instead of keeping them: as many as an arena of SIZE (12GB, 800MiB) asks
+    /// for, or for the least arena
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = super::pipeline::LEAST, value_parser = super::pipeline::memory_goal, requires = "train")]
+    pub recompute: Option<MemoryGoal>,
     /// Leave these layers as they are
     #[arg(long, value_name = "A,B", value_delimiter = ',', requires = "train")]
     pub freeze: Vec<String>,
@@ -86,6 +91,7 @@ pub fn run(args: &Args, outputs: &[(Emit, &Path)], mut clock: Clock, env: &Env) 
     let legal = name.legal(target);
     let plan = args.pipeline.plan(&legal, env)?;
     let passes = args.pipeline.options(after.as_deref(), plan.as_ref());
+    let passes = PassOptions { recompute: args.training.recompute, ..passes };
     let options = Options { passes, ..Options::new(legal, args.batch.unwrap_or(BATCH)) };
     let train = args.training.options();
     let at = |diagnostics| Failure { diagnostics, sources: model.sources.clone() };

@@ -1,6 +1,6 @@
 //! `rescc opt`: runs graph passes and writes the graph that results.
 
-use super::pipeline::PipelineArgs;
+use super::pipeline::{self, PipelineArgs};
 use super::{Done, Env, Failure};
 use crate::output::{self, Mode};
 use crate::store::{self, Model};
@@ -10,7 +10,8 @@ use backends::cranelift::Jit;
 use ir::Graph;
 use ir::text::Module;
 use passes::autodiff::{TrainOptions, training_step};
-use passes::pipeline::Optimised;
+use passes::graph::MemoryGoal;
+use passes::pipeline::{Optimised, PassOptions};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,10 @@ pub struct Args {
     /// Make the training step of the model first: loss, gradients, update
     #[arg(long)]
     pub grad: bool,
+    /// Compute values of the forward pass again instead of keeping them: as many as an arena of SIZE (12GB, 800MiB) asks
+    /// for, or for the least arena
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = pipeline::LEAST, value_parser = pipeline::memory_goal, requires = "grad")]
+    pub recompute: Option<MemoryGoal>,
     /// Say what each pass did and what it left alone
     #[arg(long)]
     pub stats: bool,
@@ -52,14 +57,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         true => training_step(&model.graph, &TrainOptions::default())?,
         false => model.graph.clone(),
     };
-    let optimised = passes::pipeline::optimise(
-        graph,
-        model.store.clone(),
-        &target,
-        args.batch,
-        &args.pipeline.options(after.as_deref(), plan.as_ref()),
-        &evaluator,
-    )?;
+    let options = args.pipeline.options(after.as_deref(), plan.as_ref());
+    let options = PassOptions { recompute: args.recompute, ..options };
+    let optimised = passes::pipeline::optimise(graph, model.store.clone(), &target, args.batch, &options, &evaluator)?;
     if args.stats {
         let mut t = report::table(&["pass", "patches", "nodes", "parameters", "left alone", "ms"]);
         for p in &optimised.log.passes {
@@ -74,6 +74,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             ]);
         }
         env.say(report::text(&t).trim_end());
+        if let Some(r) = &optimised.log.recomputed {
+            env.say(report::recomputed(r));
+        }
     }
     let result = json!({
         "passes": optimised.log.passes.iter().map(|p| json!({

@@ -5,7 +5,7 @@ use crate::machine::cpu;
 use crate::tune;
 use ir::target::Target;
 use ir::{Diagnostics, Graph};
-use passes::graph::Winograd;
+use passes::graph::{MemoryGoal, Winograd};
 use passes::pipeline::{PassOptions, by_name};
 use passes::plan::Plan;
 use std::path::PathBuf;
@@ -57,6 +57,32 @@ impl From<WinogradArg> for Winograd {
     }
 }
 
+/// What follows `--recompute`: nothing, or the most that the arena of a training step may be.
+pub fn memory_goal(text: &str) -> Result<MemoryGoal, String> {
+    if text == LEAST {
+        return Ok(MemoryGoal::Least);
+    }
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+    let (number, unit) = text.split_at(digits);
+    let unit = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit.trim_start())).map(|(_, bytes)| bytes);
+    match (number.parse::<f64>(), unit) {
+        (Ok(n), Some(bytes)) if n > 0.0 => Ok(MemoryGoal::Within((n * bytes) as u64)),
+        _ => Err("a size like 12GB or 800MiB".into()),
+    }
+}
+
+/// What `--recompute` without a size means.
+pub const LEAST: &str = "least";
+
+const UNITS: [(&str, f64); 6] = [
+    ("MB", 1e6),
+    ("GB", 1e9),
+    ("kB", 1e3),
+    ("KiB", 1024.0),
+    ("MiB", 1024.0 * 1024.0),
+    ("GiB", 1024.0 * 1024.0 * 1024.0),
+];
+
 impl PipelineArgs {
     /// `plan` is what [`plan`](Self::plan) gave.
     pub fn options<'a>(&'a self, after: Option<&'a After>, plan: Option<&'a Plan>) -> PassOptions<'a> {
@@ -66,6 +92,7 @@ impl PipelineArgs {
             limit: self.passes_limit.map(|k| usize::try_from(k).unwrap_or(usize::MAX)),
             winograd: self.winograd.into(),
             plan,
+            recompute: None,
             verify_each: self.verify_each,
             after,
         }

@@ -1,7 +1,7 @@
 //! `rescc train`: a network learns from labelled pictures, by a step that is compiled for this machine.
 
 use super::progress::Progress as Bar;
-use super::{Done, Env, Failure, compile};
+use super::{Done, Env, Failure, compile, pipeline};
 use crate::figure::runs::Run;
 use crate::output::{self, Mode};
 use crate::toolchain::{self, BackendName};
@@ -15,6 +15,7 @@ use crate::train::settings::{Colour, Crop, Length, Mean, Recipe, Settings};
 use crate::train::step::Codes;
 use crate::{figure, import, report, store};
 use ir::{Diagnostic, Diagnostics};
+use passes::graph::MemoryGoal;
 use passes::pipeline::PassOptions;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -95,6 +96,10 @@ pub struct Args {
     /// Write the norms of the gradients of filters and matrices, every 50 steps
     #[arg(long, value_name = "FILE.csv")]
     grad_norms: Option<PathBuf>,
+    /// Compute values of the forward pass again instead of keeping them: as many as an arena of SIZE (12GB, 800MiB) asks
+    /// for, or for the least arena
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = pipeline::LEAST, value_parser = pipeline::memory_goal)]
+    recompute: Option<MemoryGoal>,
     /// What follows a loss that is not finite
     #[arg(long, value_enum, default_value = "stop")]
     on_nan: OnNan,
@@ -151,10 +156,12 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let backend = args.backend.unwrap_or_else(BackendName::best);
     let begun = Instant::now();
     let target = toolchain::target(&args.target)?;
-    let codes = Codes::new(&model.graph, &model.store, &settings, target, backend, PassOptions::default())?;
+    let passes = PassOptions { recompute: args.recompute, ..PassOptions::default() };
+    let codes = Codes::new(&model.graph, &model.store, &settings, target, backend, passes)?;
     let mib = codes.step.program().arena_bytes as f64 / f64::from(1 << 20);
+    let again = codes.step.log().recomputed.map_or_else(String::new, |r| format!(" ({})", report::recomputed(&r)));
     env.say(format!(
-        "step compiled in {:.1} s: arena {mib:.0} MiB; {} pictures, {} steps of {}",
+        "step compiled in {:.1} s: arena {mib:.0} MiB{again}; {} pictures, {} steps of {}",
         begun.elapsed().as_secs_f64(),
         set.len(),
         settings.iterations,
@@ -214,6 +221,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         "iterations": end.progress.iteration, "of": s.iterations, "model": end.model, "checkpoint": end.checkpoint,
         "test_error": end.test_error, "images_per_second": rate, "seconds": seconds,
         "waited_seconds": end.waited.as_secs_f64(), "arena_bytes": codes.step.program().arena_bytes, "settings": s,
+        "recomputed": codes.step.log().recomputed.as_ref().map(report::recomputed_json),
     });
     let exit = end.signal.filter(|_| end.model.is_none()).map_or(0, |n| (128 + n) as u8);
     warnings.0.extend(model.warnings.0);

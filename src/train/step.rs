@@ -17,6 +17,7 @@ use ir::{Diagnostic, Graph, Program};
 use passes::autodiff::{
     INPUTS_BEFORE_STATE, OUTPUTS_BEFORE_STATE, StateKind, StateTensor, TrainOptions, state_of, training_step,
 };
+use passes::pass::Log;
 use passes::pipeline::{Compiled, Options, PassOptions};
 use runtime::host::topk;
 use std::sync::Arc;
@@ -59,6 +60,11 @@ impl Code {
 
     pub fn program(&self) -> &Program {
         &self.compiled.program
+    }
+
+    /// What the passes did.
+    pub fn log(&self) -> &Log {
+        &self.compiled.log
     }
 
     /// The target that the templates were chosen for.

@@ -104,6 +104,12 @@ fn grad() {
     let first = 16 * 32 * 32 * 27;
     // The weight gradient of a dense layer takes as many as the layer.
     assert_eq!(macs(&document), 3 * macs(&forward) - first);
+    // With recomputation it is one too; that is not done twice.
+    let (less, _) = ok(&["opt", &rir, "--grad", "--batch", "4", "--recompute", "--verify-each"]);
+    assert!(less.contains(" = later %") && less.contains(".again"), "{less}");
+    let again = dir.write("less.rir", &less);
+    let (twice, _) = ok(&["opt", &again, "--passes", "cse,recompute", "--batch", "4"]);
+    assert!(less == twice, "{twice}");
     // Nothing is trained of what a pass has changed.
     let folded = dir.path("folded.rir");
     ok(&["opt", &rir, "-o", &folded]);

@@ -10,6 +10,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         test("e2e::train::bits_do_not_depend_on_threads", threads),
         test("e2e::train::a_run_that_goes_on_has_the_same_bits", resume),
+        test("e2e::train::recomputation_changes_no_bit", recompute),
         test("e2e::train::a_killed_run_goes_on", killed),
         test("e2e::train::a_signal_leaves_a_checkpoint", signal),
         test("e2e::train::the_trained_model_is_a_model", trained_model),
@@ -90,6 +91,32 @@ fn resume() {
         train(&dir, &out, &["--resume", &from]).succeeds();
         assert!(results(&dir, &out) == results(&dir, "whole"), "from {at}");
     }
+}
+
+/// With the least arena, within one that is half as large as it could be, and going on from one to the other.
+fn recompute() {
+    let dir = set_up();
+    let arena = |out: &str, more: &[&str]| {
+        let said = train(&dir, out, &[&SHORT[..], &["--json"], more].concat()).succeeds();
+        let document: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(document["result"]["recomputed"].is_null(), !more.contains(&"--recompute"), "{said}");
+        document["result"]["arena_bytes"].as_u64().unwrap()
+    };
+    let all = arena("whole", &["--checkpoint-hist", "9"]);
+    let least = arena("least", &["--recompute"]);
+    assert!(least < all, "{least} of {all} bytes");
+    let limit = format!("{}kB", all.midpoint(least) / 1000);
+    assert!(arena("limit", &["--recompute", &limit]) <= all.midpoint(least));
+    assert!(results(&dir, "least") == results(&dir, "whole") && results(&dir, "limit") == results(&dir, "whole"));
+    std::fs::create_dir(dir.path("on")).unwrap();
+    std::fs::copy(dir.path("whole/log.csv"), dir.path("on/log.csv")).unwrap();
+    let from = dir.path("whole/checkpoint-0000000008.safetensors");
+    train(&dir, "on", &["--resume", &from, "--recompute"]).succeeds();
+    assert!(results(&dir, "on") == results(&dir, "whole"));
+    train(&dir, "no", &[&SHORT[..], &["--recompute", "1kB"]].concat())
+        .fails(6, &["E0408", "cannot be kept within 0.0MB"]);
+    let outcome = train(&dir, "no", &["--recompute", "much"]);
+    assert!(outcome.code == Some(2) && outcome.stderr.contains("a size like 12GB"), "{outcome:?}");
 }
 
 /// Killed again and again at odd instants, each time going on from what is there.

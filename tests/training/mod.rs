@@ -2,6 +2,7 @@
 
 mod networks;
 mod norms;
+mod recompute;
 mod rules;
 mod step;
 mod value;
@@ -12,7 +13,7 @@ use libtest_mimic::Trial;
 use passes::autodiff::{TrainOptions, training_step};
 
 pub fn tests() -> Vec<Trial> {
-    [rules::tests(), networks::tests(), norms::tests(), step::tests()].into_iter().flatten().collect()
+    [rules::tests(), networks::tests(), norms::tests(), recompute::tests(), step::tests()].into_iter().flatten().collect()
 }
 
 /// `// test grad [FROZEN…]`: the training step of the file's graph, or the problem that it has.

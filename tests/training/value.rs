@@ -41,6 +41,10 @@ impl Compiler {
         Compiler { jit: JitEvaluator(Jit::new().expect("this machine has a JIT")) }
     }
 
+    pub fn evaluator(&self) -> &JitEvaluator {
+        &self.jit
+    }
+
     /// `reference`: no passes, bodies only, f64 for every f32.
     pub fn compile(&self, g: &Graph, store: Arc<dyn TensorStore>, batch: u64, reference: bool) -> Compiled {
         let options = Options { reference, ..Options::new(X86_64_V3, batch) };

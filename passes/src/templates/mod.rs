@@ -130,7 +130,7 @@ pub fn build(op: &'static OpDef, ctx: &BodyCtx, target: &Target) -> Option<Kerne
 const BODY_NS_PER_MAC: f64 = 1.3;
 const BODY_NS_PER_BYTE: f64 = 0.25;
 /// Streaming vector code moves about 20 GB/s beyond the caches.
-const STREAM_NS_PER_BYTE: f64 = 0.05;
+pub(crate) const STREAM_NS_PER_BYTE: f64 = 0.05;
 
 fn body_cost_ns(op: &'static OpDef, ctx: &BodyCtx) -> f64 {
     let cost = node_cost(op, ctx);
