@@ -13,7 +13,10 @@ use libtest_mimic::Trial;
 use passes::autodiff::{TrainOptions, training_step};
 
 pub fn tests() -> Vec<Trial> {
-    [rules::tests(), networks::tests(), norms::tests(), recompute::tests(), step::tests()].into_iter().flatten().collect()
+    [rules::tests(), networks::tests(), norms::tests(), recompute::tests(), step::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// `// test grad [FROZEN…]`: the training step of the file's graph, or the problem that it has.
