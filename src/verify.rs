@@ -256,8 +256,12 @@ impl Check<'_> {
         let (g, _) = self.optimised;
         let data = &g.nodes[n];
         let mut ctx = self.body_ctx(g, n, DType::F64);
-        let positive: Vec<Step> =
-            data.epilogue.iter().copied().filter(|s| !matches!(s, Step::Relu | Step::Clamp(..))).collect();
+        let positive: Vec<Step> = data
+            .epilogue
+            .iter()
+            .copied()
+            .filter(|s| !matches!(s, Step::Relu | Step::Clamp(..) | Step::ReluGrad(_)))
+            .collect();
         ctx.epilogue = &positive;
         let dims = |i: usize| &ctx.operands[i].dims[..];
         let terms = match data.op.name {

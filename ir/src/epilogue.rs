@@ -1,4 +1,4 @@
-//! The ordered steps that `conv2d` and `dense` apply to an accumulator before it is stored.
+//! The ordered steps that a layer (`conv2d`, `dense`, `scale_shift`, …) applies to an accumulator before it is stored.
 //!
 //! Operands of a step are operands of its node, named here by position, so that every reader of a value is
 //! found in one list.
@@ -16,6 +16,8 @@ pub enum Step {
     Relu,
     /// min(max(y, lo), hi); NaN passes through
     Clamp(f32, f32),
+    /// y where `s` > 0, else 0; `s` has the type of the result
+    ReluGrad(usize),
 }
 
 impl Step {
@@ -26,15 +28,35 @@ impl Step {
             Step::Add(_) => "add",
             Step::Relu => "relu",
             Step::Clamp(..) => "clamp",
+            Step::ReluGrad(_) => "relu_grad",
         }
     }
 
     /// Positions of this step's operands in the node's operand list.
     pub fn operands(self) -> Vec<usize> {
         match self {
-            Step::Bias(b) | Step::Add(b) => vec![b],
+            Step::Bias(b) | Step::Add(b) | Step::ReluGrad(b) => vec![b],
             Step::ScaleShift(a, b) => vec![a, b],
             Step::Relu | Step::Clamp(..) => vec![],
+        }
+    }
+
+    /// The step with each operand `i` at `to(i)`.
+    pub fn moved(self, to: impl Fn(usize) -> usize) -> Step {
+        match self {
+            Step::Bias(b) => Step::Bias(to(b)),
+            Step::ScaleShift(a, b) => Step::ScaleShift(to(a), to(b)),
+            Step::Add(s) => Step::Add(to(s)),
+            Step::ReluGrad(s) => Step::ReluGrad(to(s)),
+            Step::Relu | Step::Clamp(..) => self,
+        }
+    }
+
+    /// Position of the operand that has the type of the result.
+    pub fn tensor(self) -> Option<usize> {
+        match self {
+            Step::Add(s) | Step::ReluGrad(s) => Some(s),
+            Step::Bias(_) | Step::ScaleShift(..) | Step::Relu | Step::Clamp(..) => None,
         }
     }
 }

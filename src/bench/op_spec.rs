@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// Largest number of elements of an operand.
 const MOST_ELEMENTS: u64 = 1 << 29;
 const EXAMPLE: &str = "for example 'conv2d 1x64x56x56 64x64x3x3 pad=1,1,1,1 epilogue=[bias,add,relu]'";
-const STEPS: [&str; 5] = ["bias", "scale_shift", "add", "relu", "clamp LO HI"];
+const STEPS: [&str; 6] = ["bias", "scale_shift", "add", "relu", "clamp LO HI", "relu_grad"];
 
 /// A parsed specification.
 #[derive(Clone, Debug)]
@@ -180,6 +180,7 @@ fn steps(list: &str, begin: usize) -> Result<Vec<(Step, Range<usize>)>, Diagnost
             ("add", 1, ..) => Step::Add(0),
             ("relu", 1, ..) => Step::Relu,
             ("clamp", 3, Some(lo), Some(hi)) => Step::Clamp(lo, hi),
+            ("relu_grad", 1, ..) => Step::ReluGrad(0),
             _ => {
                 let text = format!("'{}' is no step of an epilogue", part.trim());
                 return Err(wrong(text, &here).help(format!("steps are {}", STEPS.join(", "))));
@@ -230,6 +231,7 @@ impl Spec {
                 Step::Bias(_) => Step::Bias(next(&mut b, &channels)),
                 Step::ScaleShift(..) => Step::ScaleShift(next(&mut b, &channels), next(&mut b, &channels)),
                 Step::Add(_) => Step::Add(next(&mut b, &result)),
+                Step::ReluGrad(_) => Step::ReluGrad(next(&mut b, &result)),
                 other => *other,
             });
         }
@@ -336,6 +338,7 @@ mod tests {
             "conv2d 1x8x8x8 16x8x3x3 pad=1,1,1,1 epilogue=[bias,add,relu]",
             "conv2d Nx8x8x8 16x8x1x1 epilogue=[scale_shift, clamp 0 6]",
             "dense Nx32 10x32 epilogue=[bias]",
+            "conv2d Nx8x8x8 8x8x3x3 pad=1,1,1,1 epilogue=[add, relu_grad]",
             "max_pool 1x8x8x8 kernel=3x3 stride=2x2 pad=1,1,1,1",
             "add 1x8x8x8 1x8x8x8",
             "batch_norm 1x8x8x8 8 8 8 8",

@@ -56,6 +56,7 @@ pub fn case(op: &str, operands: &str, attrs: &str, epilogue: &str) -> Case {
                 "bias" => (Step::Bias(next), vec![vector.clone()]),
                 "scale_shift" => (Step::ScaleShift(next, next + 1), vec![vector.clone(), vector.clone()]),
                 "add" => (Step::Add(next), vec![y.clone()]),
+                "relu_grad" => (Step::ReluGrad(next), vec![y.clone()]),
                 "relu" => (Step::Relu, vec![]),
                 "clamp" => (Step::Clamp(-0.5, 6.0), vec![]),
                 other => panic!("no step {other}"),
@@ -103,6 +104,11 @@ impl Case {
 
     pub fn attrs(&self) -> &Attrs {
         &self.attrs
+    }
+
+    /// Whether only the sign of operand `i` counts, as a step of the epilogue reads it.
+    pub fn is_mask(&self, i: usize) -> bool {
+        self.epilogue.contains(&Step::ReluGrad(i))
     }
 
     /// Whether f32 gives every element exactly if all operands are small integers.
@@ -184,6 +190,7 @@ impl Case {
             Step::Add(s) => After::Add(s),
             Step::Relu => After::Relu,
             Step::Clamp(lo, hi) => After::Clamp(lo.into(), hi.into()),
+            Step::ReluGrad(s) => After::ReluGrad(s),
         };
         let after: Vec<After> = self.epilogue.iter().map(after).collect();
         let f = oracle(self.op.name).unwrap_or_else(|| panic!("{} has no oracle", self.op.name));

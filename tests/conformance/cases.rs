@@ -48,6 +48,7 @@ fn conv2d() -> Vec<Case> {
         // epilogues in orders that fusion does not make, but the IR allows
         c("1,16,5,5 16,16,3,3", "pad=1,1,1,1", "relu add bias"),
         c("1,16,5,5 16,16,1,1", "", "bias scale_shift add add relu clamp"),
+        c("2,16,6,5 16,16,3,3", "pad=1,1,1,1", "add relu_grad"),
     ]
 }
 
@@ -121,6 +122,7 @@ fn dense() -> Vec<Case> {
         d("3,512 7,512", ""),
         d("1,13 1000,13", "bias relu"),
         d("5,7 13,7", "scale_shift clamp"),
+        d("5,7 13,7", "relu_grad"),
         d("8,64 64,64", "bias add relu"),
         d("1,1 1,1", ""),
         d("3,128 100,128", "bias"),
@@ -179,7 +181,8 @@ fn maps() -> Vec<Case> {
         case("relu", "3,5,7,13", "", ""),
         case("relu", "7", "", ""),
         case("scale_shift", "1,16,5,7 16 16", "", ""),
-        case("scale_shift", "3,5 5 5", "", ""),
+        case("scale_shift", "3,5 5 5", "", "add relu"),
+        case("scale_shift", "2,16,4,3 16 16", "", "add relu scale_shift relu_grad"),
         case("softmax", "1,10", "", ""),
         case("softmax", "3,1000", "", ""),
         case("softmax", "13", "", ""),
@@ -247,13 +250,13 @@ fn winograd() -> Vec<Case> {
             };
             all.push(output(1, 1, 2 * block, "bias add relu"));
             all.push(output(2, 2, block, "scale_shift clamp"));
-            all.push(output(1, 1, 3 * block, ""));
+            all.push(output(1, 1, 3 * block, "add relu_grad"));
             let whole = |images: u32, panels: u32, panel: u32, epilogue: &str| {
                 case("winograd_conv2d", &format!("{images},16,{image} {panels},{points},16,{panel}"), grid, epilogue)
             };
             match block {
                 8 => all.push(whole(1, 1, 2 * block, "bias add relu")),
-                _ => all.push(whole(2, 1, block, "scale_shift clamp")),
+                _ => all.push(whole(2, 1, block, "scale_shift relu_grad")),
             }
         }
     }

@@ -52,8 +52,8 @@ pub fn dense(call: &Call) -> Truth {
     finish(call, Truth::rounded(y, scale, width + 1))
 }
 
-/// Applies the steps in order. A sum adds one rounding, a product with a sum two; relu and clamp move no two values
-/// further apart.
+/// Applies the steps in order. A sum adds one rounding, a product with a sum two; relu, clamp and
+/// masks move no two values further apart.
 pub fn finish(call: &Call, mut t: Truth) -> Truth {
     let dims = t.y.dims.clone();
     let below: usize = dims[2..].iter().product();
@@ -78,12 +78,14 @@ pub fn finish(call: &Call, mut t: Truth) -> Truth {
                 }
                 After::Relu => *y = super::elementwise::clamped(*y, 0.0, f64::INFINITY),
                 After::Clamp(lo, hi) => *y = super::elementwise::clamped(*y, lo, hi),
+                After::ReluGrad(s) if call.inputs[s].data[i] > 0.0 => {}
+                After::ReluGrad(_) => (*y, *scale) = (0.0, 0.0),
             }
         }
         steps += match step {
             After::Bias(_) | After::Add(_) => 1.0,
             After::ScaleShift(..) => 2.0,
-            After::Relu | After::Clamp(..) => 0.0,
+            After::Relu | After::Clamp(..) | After::ReluGrad(_) => 0.0,
         };
     }
     t.scale64 = t.scale.clone();

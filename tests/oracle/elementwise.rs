@@ -38,7 +38,7 @@ pub fn add(call: &Call) -> Truth {
     Truth::rounded(y, scale, call.inputs.len() - 1)
 }
 
-/// a[c]·x + b[c]: a product and a sum.
+/// a[c]·x + b[c]: a product and a sum; then the epilogue.
 pub fn scale_shift(call: &Call) -> Truth {
     let mut scale = Vec::new();
     let y = Tensor::build(&call.x().dims, |at| {
@@ -46,7 +46,7 @@ pub fn scale_shift(call: &Call) -> Truth {
         scale.push((a * x).abs() + b.abs());
         a * x + b
     });
-    Truth::rounded(y, scale, 2)
+    super::convolution::finish(call, Truth::rounded(y, scale, 2))
 }
 
 /// γ(x − μ)/√(σ² + ε) + β: rounded are ε, x − μ, the sum under the root, root, quotient, product and sum.

@@ -51,6 +51,7 @@ pub enum After {
     Add(usize),
     Relu,
     Clamp(f64, f64),
+    ReluGrad(usize),
 }
 
 /// One application of an op.

@@ -17,7 +17,6 @@
 use super::{Def, Graph};
 use crate::diag::{Diagnostic, Diagnostics, Place};
 use crate::entity::{Node, Value};
-use crate::epilogue::Step;
 use crate::op::{Attr, AttrKind, OpCtx};
 use crate::types::{DType, Dim, TensorType};
 use cranelift_entity::EntitySet;
@@ -148,12 +147,10 @@ impl Verifier<'_> {
         for step in &data.epilogue {
             for i in step.operands() {
                 let got = g.ty(data.operands[i]);
-                let fits = match step {
-                    Step::Add(_) => got == ty,
-                    _ => got.shape == vector.shape && got.dtype == ty.dtype,
-                };
+                let is_tensor = step.tensor().is_some();
+                let fits = if is_tensor { got == ty } else { got.shape == vector.shape && got.dtype == ty.dtype };
                 if !fits {
-                    let want = if matches!(step, Step::Add(_)) { ty } else { &vector };
+                    let want = if is_tensor { ty } else { &vector };
                     self.report("E0106", result, format!("epilogue step {} takes {want}, not {got}", step.name()));
                 }
             }

@@ -112,7 +112,7 @@ pub fn check_epilogue(ctx: &OpCtx, y: &TensorType) -> Result<(), Problem> {
                 vector(ctx, a, y.shape[1])?;
                 vector(ctx, b, y.shape[1])?;
             }
-            Step::Add(s) => equal(ctx, s, y)?,
+            Step::Add(s) | Step::ReluGrad(s) => equal(ctx, s, y)?,
             Step::Relu => {}
             Step::Clamp(lo, hi) => check_clamp(lo.into(), hi.into())?,
         }
@@ -299,6 +299,10 @@ pub fn epilogue(k: &mut KernelBuilder, ctx: &BodyCtx, ins: &[Buf], at: &[Affine]
             }
             Step::Relu => relu(k, acc),
             Step::Clamp(lo, hi) => clamp(k, acc, lo.into(), hi.into()),
+            Step::ReluGrad(s) => {
+                let s = load(k, ctx, ins, s, at);
+                super::relu_grad::masked(k, acc, s)
+            }
         };
     }
     acc

@@ -3,8 +3,9 @@
 //! g, y, dx: any shape, same type.
 
 use super::common::{self, elementwise, memory_cost, same_as_first};
+use crate::entity::Reg;
 use crate::grad::Gradient;
-use crate::kernel::Test;
+use crate::kernel::{KernelBuilder, Test};
 use crate::op::OpDef;
 
 pub const RELU_GRAD: OpDef = OpDef {
@@ -22,9 +23,15 @@ pub const RELU_GRAD: OpDef = OpDef {
     body: |ctx| {
         elementwise("relu_grad", ctx, &mut |k, ins, at| {
             let [g, y] = [0, 1].map(|i| common::load(k, ctx, ins, i, at));
-            let zero = k.constant(ctx.results[0].dtype, 1, 0.0);
-            k.select(Test::Gt, [y, zero], g, zero)
+            masked(k, g, y)
         })
     },
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
+
+/// g where y > 0, else 0, lane by lane.
+pub fn masked(k: &mut KernelBuilder, g: Reg, y: Reg) -> Reg {
+    let ty = k.ty(g);
+    let zero = k.constant(ty.dtype, ty.lanes, 0.0);
+    k.select(Test::Gt, [y, zero], g, zero)
+}

@@ -1,4 +1,5 @@
-//! `scale_shift`: y = a[c]·x + b[c], c the index of dimension 1. x, y: [N,C,…], same type; a, b: [C].
+//! `scale_shift`: y = a[c]·x + b[c], then the epilogue; c is the index of dimension 1. x, y: [N,C,…], same type;
+//! a, b: [C].
 //!
 //! What a batch normalisation with given statistics is, once its four vectors are folded into two.
 
@@ -9,10 +10,10 @@ use crate::op::{OpDef, Problem};
 
 pub const SCALE_SHIFT: OpDef = OpDef {
     name: "scale_shift",
-    doc: "y = a[c]*x + b[c] for each channel c",
+    doc: "y = a[c]*x + b[c] for each channel c, then the epilogue",
     operands: &["x", "a", "b"],
     variadic: false,
-    epilogue: false,
+    epilogue: true,
     attrs: &[],
     shape: |ctx| {
         let types = same_as_first(ctx)?;
@@ -21,13 +22,15 @@ pub const SCALE_SHIFT: OpDef = OpDef {
         };
         common::vector(ctx, 1, channels)?;
         common::vector(ctx, 2, channels)?;
+        common::check_epilogue(ctx, &types[0])?;
         Ok(types)
     },
     cost: memory_cost,
     body: |ctx| {
         elementwise("scale_shift", ctx, &mut |k, ins, at| {
             let [x, a, b] = [(0, at), (1, &at[1..2]), (2, &at[1..2])].map(|(i, at)| common::load(k, ctx, ins, i, at));
-            k.fma(x, a, b)
+            let v = k.fma(x, a, b);
+            common::epilogue(k, ctx, ins, at, v)
         })
     },
     grad: Gradient::Rule(|cx| {

@@ -252,6 +252,7 @@ impl<'a> Form<'a> {
                 Step::ScaleShift(a, b) => self.b.op(&name, "scale_shift", &[y, operands[a], operands[b]], &[])?,
                 Step::Add(s) => self.b.op(&name, "add", &[y, operands[s]], &[])?,
                 Step::Relu => self.b.op(&name, "relu", &[y], &[])?,
+                Step::ReluGrad(s) => self.b.op(&name, "relu_grad", &[y, operands[s]], &[])?,
                 Step::Clamp(lo, hi) => self.b.op(&name, "clamp", &[y], &[("lo", float(lo)), ("hi", float(hi))])?,
             };
             self.now[d.results[0]] = y.into();

@@ -22,7 +22,7 @@ keep! {
     MakesCycle,
     /// the layer's result is a later term of a sum, which would change the order of additions
     SumOrder,
-    /// the shortcut lies in another layout than the layer's result
+    /// a tensor that the step reads lies in another layout than the layer's result
     ResidualInOtherLayout,
     /// a bound of the clamp is no f32
     BoundNotF32,
@@ -38,7 +38,7 @@ impl Pass for FuseEpilogue {
     }
 
     fn doc(&self) -> &'static str {
-        "turns bias, scale_shift, add, relu and clamp after a layer into steps of its epilogue"
+        "turns bias, scale_shift, add, relu, relu_grad and clamp after a layer into steps of its epilogue"
     }
 
     fn refusals(&self) -> &'static [Refusal] {
@@ -72,8 +72,13 @@ fn fuse(view: &GraphRef, n: Node) -> Verdict<Keep> {
             append(view, n, 0, &[Step::Clamp(bound("lo")?, bound("hi")?)], &[])
         }),
         "bias" => is_layer(g, d.operands[0]).then(|| append(view, n, 0, &[Step::Bias(0)], &[d.operands[1]])),
-        "scale_shift" => is_layer(g, d.operands[0])
-            .then(|| append(view, n, 0, &[Step::ScaleShift(0, 1)], &[d.operands[1], d.operands[2]])),
+        "scale_shift" => is_layer(g, d.operands[0]).then(|| {
+            // A layer itself: its own steps follow.
+            let own = d.epilogue.iter().map(|s| s.moved(|i| i - 1));
+            let steps: Vec<Step> = [Step::ScaleShift(0, 1)].into_iter().chain(own).collect();
+            append(view, n, 0, &steps, &d.operands[1..])
+        }),
+        "relu_grad" => is_layer(g, d.operands[0]).then(|| append(view, n, 0, &[Step::ReluGrad(0)], &d.operands[1..])),
         "add" => {
             let layers = (0..d.operands.len()).filter(|&i| is_layer(g, d.operands[i]));
             let verdicts: Vec<_> = layers.map(|i| add(view, n, i)).collect();
@@ -92,11 +97,6 @@ fn add(view: &GraphRef, n: Node, i: usize) -> Result<Patch, Keep> {
         return Err(Keep::SumOrder);
     }
     let others: Vec<Value> = (0..terms.len()).filter(|&j| j != i).map(|j| terms[j]).collect();
-    let layouts = others.iter().chain([&terms[i]]).map(|&v| view.graph.ty(v).layout);
-    let layout = view.graph.ty(view.graph.result(n)).layout;
-    if !layouts.into_iter().all(|l| l == layout) {
-        return Err(Keep::ResidualInOtherLayout);
-    }
     let steps: Vec<Step> = (0..others.len()).map(Step::Add).collect();
     append(view, n, i, &steps, &others)
 }
@@ -106,6 +106,11 @@ fn append(view: &GraphRef, n: Node, i: usize, steps: &[Step], extra: &[Value]) -
     let g = view.graph;
     let x = g.operand(n, i);
     let layer = g.def(x).expect("invariant: a layer computes the operand");
+    let layout = |v: Value| g.ty(v).layout;
+    let tensors = steps.iter().filter_map(|s| s.tensor()).map(|t| extra[t]);
+    if tensors.chain([x]).any(|v| layout(v) != layout(g.result(n))) {
+        return Err(Keep::ResidualInOtherLayout);
+    }
     let depends = |&v: &Value| g.def(v).is_some_and(|d| view.depends(d, layer));
     if extra.iter().any(depends) {
         return Err(Keep::MakesCycle);
@@ -121,12 +126,7 @@ fn append(view: &GraphRef, n: Node, i: usize, steps: &[Step], extra: &[Value]) -
     if first + extra.len() + 1 > MAX_PARAMS {
         return Err(Keep::TooManyOperands);
     }
-    let shifted = steps.iter().map(|s| match *s {
-        Step::Bias(b) => Step::Bias(first + b),
-        Step::ScaleShift(a, b) => Step::ScaleShift(first + a, first + b),
-        Step::Add(s) => Step::Add(first + s),
-        Step::Relu | Step::Clamp(..) => *s,
-    });
+    let shifted = steps.iter().map(|s| s.moved(|i| first + i));
     let epilogue = d.epilogue.iter().copied().chain(shifted).collect();
     let operands = d.operands.iter().chain(extra).map(|&v| Src::Old(v)).collect();
     let y = g.result(n);

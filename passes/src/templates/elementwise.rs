@@ -1,14 +1,15 @@
 //! Element-wise maps, and the two halves of an option-A shortcut, as vector code.
 //!
 //! `relu`, its gradient, `clamp` and `add` do not care about layout: they run over the tensor as one row. `scale`,
-//! `scale_shift`, batch norms, `subsample`, `pad_channels` and their gradients work on channel blocks.
+//! `scale_shift` with its epilogue, batch norms, `subsample`, `pad_channels` and their gradients work on channel blocks.
 
+use super::epilogue;
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
 use ir::kernel::build::min_of;
-use ir::kernel::{Affine, KernelBuilder, Role, Test, UnOp};
+use ir::kernel::{Affine, KernelBuilder, Role, UnOp};
 use ir::ops::batch_norm::EPS;
-use ir::ops::channels;
+use ir::ops::{channels, relu_grad};
 use ir::{DType, Kernel, Layout};
 
 /// Vectors that one task of a flat map handles: some tens of kilobytes.
@@ -51,10 +52,7 @@ fn map(k: &mut KernelBuilder, r: &Request, v: &[Reg], lanes: u32) -> Reg {
             let zero = k.constant(DType::F32, lanes, 0.0);
             k.max(v[0], zero)
         }
-        "relu_grad" => {
-            let zero = k.constant(DType::F32, lanes, 0.0);
-            k.select(Test::Gt, [v[1], zero], v[0], zero)
-        }
+        "relu_grad" => relu_grad::masked(k, v[0], v[1]),
         "clamp" => {
             let lo = k.constant(DType::F32, lanes, r.ctx.attrs.float("lo"));
             let hi = k.constant(DType::F32, lanes, r.ctx.attrs.float("hi"));
@@ -130,7 +128,10 @@ fn by_block(r: &Request) -> Kernel {
             each_pixel(&mut k, &mut |k, i, j| {
                 let v = k.load_vec(ins[0], lanes, &at(i, j));
                 let v = k.fma(v, a, b);
-                k.store(out, &at(i, j), v);
+                let index = at(i, j);
+                let target = epilogue::At { channel: channel[0].clone(), index: &index, lanes };
+                let v = epilogue::all(k, r.ctx, &ins, &target, v);
+                k.store(out, &index, v);
             });
         }
         "subsample_grad" => {

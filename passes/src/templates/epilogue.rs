@@ -3,6 +3,7 @@
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
 use ir::kernel::{Affine, KernelBuilder};
+use ir::ops::relu_grad;
 use ir::{DType, op::BodyCtx};
 
 /// Where a vector of results goes: its first channel, and its index in the result's memory.
@@ -21,10 +22,19 @@ pub fn start(k: &mut KernelBuilder, ctx: &BodyCtx, operands: &[Buf], channel: &A
 }
 
 /// The steps that [`start`] has not done already.
-pub fn finish(k: &mut KernelBuilder, ctx: &BodyCtx, operands: &[Buf], at: &At, mut v: Reg) -> Reg {
+pub fn finish(k: &mut KernelBuilder, ctx: &BodyCtx, operands: &[Buf], at: &At, v: Reg) -> Reg {
     let done = usize::from(matches!(ctx.epilogue.first(), Some(Step::Bias(_))));
+    steps(k, &ctx.epilogue[done..], operands, at, v)
+}
+
+/// All steps, for what has no accumulator.
+pub fn all(k: &mut KernelBuilder, ctx: &BodyCtx, operands: &[Buf], at: &At, v: Reg) -> Reg {
+    steps(k, ctx.epilogue, operands, at, v)
+}
+
+fn steps(k: &mut KernelBuilder, steps: &[Step], operands: &[Buf], at: &At, mut v: Reg) -> Reg {
     let lanes = at.lanes;
-    for step in &ctx.epilogue[done..] {
+    for step in steps {
         let vector =
             |k: &mut KernelBuilder, i: usize| k.load_vec(operands[i], lanes, std::slice::from_ref(&at.channel));
         v = match *step {
@@ -48,6 +58,10 @@ pub fn finish(k: &mut KernelBuilder, ctx: &BodyCtx, operands: &[Buf], at: &At, m
                 let (lo, hi) = (k.constant(DType::F32, lanes, lo.into()), k.constant(DType::F32, lanes, hi.into()));
                 let low = k.max(v, lo);
                 k.min(low, hi)
+            }
+            Step::ReluGrad(s) => {
+                let s = k.load_vec(operands[s], lanes, at.index);
+                relu_grad::masked(k, v, s)
             }
         };
     }

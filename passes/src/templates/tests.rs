@@ -57,7 +57,7 @@ fn conv(x: [u64; 4], w: [u64; 4], stride: u64, pad: [u64; 4], epilogue: &[Step])
         match s {
             Step::Bias(_) => operands.push(vec![w[0]]),
             Step::ScaleShift(..) => operands.extend([vec![w[0]], vec![w[0]]]),
-            Step::Add(_) => operands.push(y.clone()),
+            Step::Add(_) | Step::ReluGrad(_) => operands.push(y.clone()),
             Step::Relu | Step::Clamp(..) => {}
         }
     }
@@ -132,6 +132,7 @@ fn convolutions_equal_their_body() {
         conv([1, 3, 19, 17], [32, 3, 7, 7], 2, [3; 4], &[Step::Bias(2), Step::Relu]),
         conv([1, 16, 5, 6], [48, 16, 3, 5], 1, [0, 2, 1, 1], &[Step::ScaleShift(2, 3), Step::Clamp(-2.0, 6.0)]),
         conv([1, 16, 4, 4], [16, 16, 5, 5], 1, [2; 4], &[Step::Relu]),
+        conv([2, 16, 6, 5], [16, 16, 3, 3], 1, [1; 4], &[Step::Add(2), Step::ReluGrad(3)]),
     ]);
 }
 

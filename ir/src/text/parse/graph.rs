@@ -275,6 +275,7 @@ impl<'a> Parser<'a> {
                 "scale_shift" => Step::ScaleShift(operand(self)?, operand(self)?),
                 "relu" => Step::Relu,
                 "clamp" => Step::Clamp(self.float()?, self.float()?),
+                "relu_grad" => Step::ReluGrad(operand(self)?),
                 _ => return Err(self.report("E0007", format!("there is no epilogue step '{step}'"), span)),
             });
         }

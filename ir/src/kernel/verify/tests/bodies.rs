@@ -95,7 +95,7 @@ fn every_body_is_proven() {
         ("conv2d", "f32[N,8,6,5] f32[16,1,3,3]", "groups=8 pad=2,2,2,2 dilation=2x2", &[]),
         ("conv2d", "f32[N,3,5,7] f32[5,3,5,5]", "pad=4,4,4,4 stride=3x3", &[]),
         ("dense", "f32[N,512] f32[1000,512] f32[1000]", "", &[Step::Bias(2)]),
-        ("dense", "f32[N,7] f32[17,7]", "", &[]),
+        ("dense", "f32[N,7] f32[17,7] f32[N,17]", "", &[Step::ReluGrad(2)]),
         ("add", "f32[N,16,5,7] f32[N,16,5,7]", "", &[]),
         ("add", "f32[N,8] f32[N,8] f32[N,8]", "", &[]),
         ("avg_pool", "f32[N,8,7,5]", "kernel=3x2 stride=2x1 pad=1,1,1,0", &[]),
