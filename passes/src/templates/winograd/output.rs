@@ -1,195 +1,31 @@
-//! Winograd convolution on blocked images: the transform of the input on vectors of channels, and the products in
-//! register tiles with the transform back.
+//! The products of a Winograd convolution and the transform back.
 //!
-//! A task of the second kernel takes one strip of tiles and one panel of output channels. For each point its
-//! products are a matrix product [tiles × C]·[C × panel], in the register tiles of direct convolution; they stay in
-//! scratch memory, small enough for L2, until the transform back with the epilogue reads them. So nothing of the
-//! transformed domain but the input's tiles goes through memory; and where the images of a batch are tasks enough, one
-//! kernel does both, and not even these do.
+//! A task takes one strip of tiles and one panel of output channels. For each point its products are a matrix product
+//! [tiles × C]·[C × panel], in the register tiles of direct convolution; they stay in scratch memory, small enough for
+//! L2, until the transform back with the epilogue reads them. So nothing of the transformed domain but the input's
+//! tiles goes through memory; and where the images of a batch are tasks enough, one kernel does both, and not even
+//! these do.
 //!
 //! The weights of a point are read once per strip: with a single strip the next point's are fetched ahead, a part by
 //! each register tile, and as many images share them as have products that stay in L2.
 
-use super::epilogue::{self, At};
-use super::prefetch::Share;
-use super::{Offer, Request, STREAM_NS_PER_BYTE, tiling, vector_cost_ns};
-use crate::group::CACHE_BYTES;
+use super::ahead::Rows;
+use super::blocks;
+use crate::templates::epilogue::{self, At};
+use crate::templates::prefetch::Share;
+use crate::templates::{Offer, Request, tiling};
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
 use ir::kernel::{Affine, KernelBuilder, Role};
 use ir::ops::winograd::{Grid, Matrix, Stride};
-use ir::ops::winograd_grad_weight::{self, Tiling};
-use ir::ops::winograd_input::{self, At as Strip, Transform};
+use ir::ops::winograd_input::{At as Strip, Transform};
 use ir::ops::winograd_output::{self, Tile};
-use ir::target::Target;
-use ir::{DType, Kernel, Layout};
+use ir::{DType, Kernel};
 
 /// Channels from which a sum of products is made of two.
 const LONG_SUM: i64 = 256;
 
-pub fn input_offers(r: &Request) -> Vec<Offer> {
-    let [_, c, ..] = r.ctx.operands[0].dims[..] else { return Vec::new() };
-    if r.ctx.attrs.int("block") != r.block() || c % r.block() != 0 {
-        return Vec::new();
-    }
-    let operands = vec![Layout::Blocked(r.target.block)];
-    vec![Offer { operands, result: Layout::Plain, cost_ns: vector_cost_ns(r) }]
-}
-
-pub fn build_input(r: &Request) -> Option<Kernel> {
-    let offer = input_offers(r).pop()?;
-    (r.ctx.operands[0].layout == offer.operands[0]).then(|| winograd_input::kernel(r.ctx, r.target.block))
-}
-
-pub fn weight_offers(r: &Request) -> Vec<Offer> {
-    let fits = r.ctx.attrs.int("panel") % r.block() == 0;
-    let offer = || Offer { operands: vec![Layout::Plain], result: Layout::Plain, cost_ns: vector_cost_ns(r) };
-    fits.then(offer).into_iter().collect()
-}
-
-/// Weights that are trained are transformed in each step: in f64 as by the body, but a vector of output channels at a
-/// time, and rows before columns. A task takes the filters of a panel for one input channel.
-pub fn build_weight(r: &Request) -> Option<Kernel> {
-    weight_offers(r).pop()?;
-    let (w, u) = (&r.ctx.operands[0].dims, &r.ctx.results[0].dims);
-    let stride = Stride::of_attrs(r.ctx.attrs).ok()?;
-    let [height, width] = r.ctx.attrs.pair("tile").map(|m| stride.points(m.cast_signed()));
-    let (block, lanes) = (r.block(), r.target.block);
-    let mut k = KernelBuilder::new(format!("winograd_weight_{height}x{width}_{}_{}", w[1], w[0]));
-    let x = k.param("x", DType::F32, w, Role::In);
-    let y = k.param("y", DType::F32, u, Role::Out);
-    let taps = k.scratch("taps", DType::F32, &[9, block]);
-    let t = k.tasks(u[0] * w[1]);
-    let (panel, channel) = (t.floordiv(w[1]), t.modulo(w[1]));
-    k.for_(0, u[3] / block, |k, b| {
-        let first = &b * block;
-        k.for_(0, block, |k, lane| {
-            for tap in 0..9 {
-                let o = &panel * u[3] + (&first + &lane);
-                let v = k.load(x, &[o, channel.clone(), (tap / 3).into(), (tap % 3).into()]);
-                k.store(taps, &[tap.into(), lane.clone()], v);
-            }
-        });
-        let taps: Vec<Reg> = (0..9)
-            .map(|tap| {
-                let v = k.load_vec(taps, lanes, &[tap.into(), 0.into()]);
-                k.convert(v, DType::F64)
-            })
-            .collect();
-        let zero = k.constant(DType::F64, lanes, 0.0);
-        let dot = |k: &mut KernelBuilder, g: [f64; 3], v: [Reg; 3]| {
-            let terms = g.into_iter().zip(v).filter(|(g, _)| *g != 0.0);
-            terms.fold(zero, |sum, (g, v)| {
-                let g = k.constant(DType::F64, lanes, g);
-                k.fma(v, g, sum)
-            })
-        };
-        for i in 0..height {
-            let row = stride.filter_row(i as usize);
-            let half = [0, 1, 2].map(|q| dot(k, row, [taps[q], taps[3 + q], taps[6 + q]]));
-            for j in 0..width {
-                let v = dot(k, stride.filter_row(j as usize), half);
-                let v = k.convert(v, DType::F32);
-                k.store(y, &[panel.clone(), (i * width + j).into(), channel.clone(), first.clone()], v);
-            }
-        }
-    });
-    Some(k.finish())
-}
-
-pub fn grad_weight_offers(r: &Request) -> Vec<Offer> {
-    let offer = || Offer {
-        operands: vec![Layout::Blocked(r.target.block); 2],
-        result: Layout::Plain,
-        cost_ns: vector_cost_ns(r),
-    };
-    grad_weight_tiling(r).map(|_| offer()).into_iter().collect()
-}
-
-pub fn build_grad_weight(r: &Request) -> Option<Kernel> {
-    let offer = grad_weight_offers(r).pop()?;
-    let given = r.ctx.operands.iter().map(|t| t.layout);
-    let tiling = grad_weight_tiling(r)?;
-    given.eq(offer.operands).then(|| winograd_grad_weight::kernel(r.ctx, &tiling))
-}
-
-/// The register tile, and as many images together as make the products' sums long, if they divide a part.
-fn grad_weight_tiling(r: &Request) -> Option<Tiling> {
-    const LONG: i64 = 64;
-    let (&[images, channels, ..], &[splits, outputs, ..]) = (&r.ctx.operands[0].dims[..], &r.ctx.results[0].dims[..])
-    else {
-        return None;
-    };
-    if channels % r.block() != 0 || outputs % r.block() != 0 || images % splits != 0 {
-        return None;
-    }
-    let tile = tiling::pick_tile(r.target, outputs / r.block(), 0)?;
-    let (grid, part) = (Grid::of(r.ctx.attrs).ok()?, images / splits);
-    let long_enough = |n: &i64| part % n == 0 && n * grid.tiles() >= LONG;
-    let together = (1..=part).find(long_enough).unwrap_or(part);
-    Some(Tiling { lanes: r.target.block, pixels: tile.pixels.into(), blocks: tile.blocks.into(), together })
-}
-
-pub fn output_offers(r: &Request) -> Vec<Offer> {
-    if r.ctx.operands[0].dims[5] != r.block() {
-        return Vec::new();
-    }
-    offer(r, Layout::Plain)
-}
-
-pub fn conv_offers(r: &Request) -> Vec<Offer> {
-    let [_, c, ..] = r.ctx.operands[0].dims[..] else { return Vec::new() };
-    if c % r.block() != 0 {
-        return Vec::new();
-    }
-    offer(r, Layout::Blocked(r.target.block))
-}
-
-fn offer(r: &Request, first: Layout) -> Vec<Offer> {
-    if blocks(r).is_none() {
-        return Vec::new();
-    }
-    let blocked = Layout::Blocked(r.target.block);
-    let operands = [first, Layout::Plain].into_iter().chain(r.epilogue_layouts(2, blocked)).collect();
-    let weights = (r.ctx.operands[1].dims.iter().product::<i64>() * 4) as f64 * STREAM_NS_PER_BYTE;
-    vec![Offer { operands, result: blocked, cost_ns: vector_cost_ns(r) + weights }]
-}
-
-/// Channel blocks of a panel and the pixels of their register tile.
-fn blocks(r: &Request) -> Option<(i64, i64)> {
-    let panel = r.ctx.operands[1].dims[3];
-    let blocks = u32::try_from(panel / r.block()).ok()?;
-    (panel % r.block() == 0).then_some(())?;
-    Some((blocks.into(), r.target.tile_pixels(blocks)?.into()))
-}
-
-pub fn build_output(r: &Request) -> Option<Kernel> {
-    let v = r.ctx.operands[0].dims.clone();
-    Some(Output::new(r, output_offers(r).pop()?, v)?.after_input())
-}
-
-pub fn build_conv(r: &Request) -> Option<Kernel> {
-    let offer = conv_offers(r).pop()?;
-    let grid = Grid::of(r.ctx.attrs).ok()?;
-    let (x, [i, j]) = (&r.ctx.operands[0].dims, grid.points());
-    let v = vec![x[0], grid.strips(), i * j, x[1] / r.block(), grid.tiles(), r.block()];
-    Some(Output::new(r, offer, v)?.with_input())
-}
-
-/// Whether [`build_conv`] is the better way: the tiles of all images do not fit the caches, images and strips are tasks
-/// enough for all workers, and what a task reads again and again, the tiles of a strip and all weights, stays near.
-pub fn is_one_kernel(grid: &Grid, images: i64, [ic, oc]: [i64; 2], target: &Target) -> bool {
-    const ENOUGH_TASKS: i64 = 16;
-    let [i, j] = grid.points();
-    let most = 2 * target.l2_bytes.cast_signed();
-    let tiles = i * j * ic * grid.tiles() * 4;
-    images * grid.strips() * tiles > CACHE_BYTES.cast_signed()
-        && images * grid.strips() >= ENOUGH_TASKS
-        && i * j * ic * oc * 4 <= most
-        && tiles <= most
-}
-
-struct Output<'a> {
+pub struct Output<'a> {
     r: &'a Request<'a>,
     grid: Grid,
     blocks: i64,
@@ -212,10 +48,12 @@ struct Work {
     local: Affine,
     strip: Affine,
     panel: Affine,
+    /// Image and strip of the task after this one, if their transform is a part of it.
+    next: Option<[Affine; 2]>,
 }
 
 impl<'a> Output<'a> {
-    fn new(r: &'a Request<'a>, offer: Offer, v: Vec<i64>) -> Option<Output<'a>> {
+    pub fn new(r: &'a Request<'a>, offer: Offer, v: Vec<i64>) -> Option<Output<'a>> {
         let given = r.ctx.operands.iter().map(|t| t.layout);
         if !given.eq(offer.operands.iter().copied()) || r.ctx.results[0].layout != offer.result {
             return None;
@@ -245,7 +83,7 @@ impl<'a> Output<'a> {
     }
 
     /// The tiles are operand 0.
-    fn after_input(&self) -> Kernel {
+    pub fn after_input(&self) -> Kernel {
         let (mut k, operands, y) = self.begin();
         let together = self.images();
         let products = self.products_of(&mut k, together);
@@ -260,7 +98,8 @@ impl<'a> Output<'a> {
         let first = group * together;
         let place = [first.clone(), strip.clone()];
         let tiles = operands[0];
-        let work = Work { operands, y, products, tiles, place, image: first.clone(), local: 0.into(), strip, panel };
+        let (image, local) = (first.clone(), Affine::constant(0));
+        let work = Work { operands, y, products, tiles, place, image, local, strip, panel, next: None };
         let of_image = |i: &Affine| Work {
             image: &first + i,
             place: [&first + i, work.strip.clone()],
@@ -272,7 +111,7 @@ impl<'a> Output<'a> {
     }
 
     /// The image is operand 0: a task transforms its strip and then computes all panels.
-    fn with_input(&self) -> Kernel {
+    pub fn with_input(&self) -> Kernel {
         let (mut k, operands, y) = self.begin();
         let products = self.products_of(&mut k, 1);
         let tiles = k.scratch("tiles", DType::F32, &[&[1, 1], &self.v[2..]].concat());
@@ -280,7 +119,8 @@ impl<'a> Output<'a> {
         let lanes = self.r.target.block;
         let transform = Transform::new(&mut k, self.r.ctx, matrix, &self.grid, [operands[0], tiles], lanes);
         let t = k.tasks(self.v[0] * self.v[1]);
-        let (image, strip, zero) = (t.floordiv(self.v[1]), t.modulo(self.v[1]), Affine::constant(0));
+        let place = |t: &Affine| [t.floordiv(self.v[1]), t.modulo(self.v[1])];
+        let ([image, strip], next, zero) = (place(&t), place(&(&t + 1)), Affine::constant(0));
         transform.clear(&mut k);
         k.for_(0, self.v[3], |k, block| {
             let (image, strip) = (&image, &strip);
@@ -289,7 +129,8 @@ impl<'a> Output<'a> {
         k.for_(0, self.r.ctx.operands[1].dims[0], |k, panel| {
             let place = [zero.clone(), zero.clone()];
             let (image, strip) = (image.clone(), strip.clone());
-            let work = Work { operands, y, products, tiles, place, image, local: zero.clone(), strip, panel };
+            let (local, next) = (zero.clone(), Some(next.clone()));
+            let work = Work { operands, y, products, tiles, place, image, local, strip, panel, next };
             self.panel(k, 1, &|_| work.clone());
         });
         k.finish()
@@ -301,10 +142,16 @@ impl<'a> Output<'a> {
             1 => body(k, &of_image(&0.into())),
             _ => k.for_(0, images, |k, image| body(k, &of_image(&image))),
         };
+        let mut before = 0;
         for (i, j, tiles) in self.grid.classes() {
-            k.for_(i[0], i[1], |k, i| {
-                k.for_(j[0], j[1], |k, j| each(k, &|k, work| self.products(k, work, [&i, &j], tiles)));
+            let (columns, count) = (j[1] - j[0], self.widths(tiles).len() as i64);
+            k.for_(i[0], i[1], |k, row| {
+                k.for_(j[0], j[1], |k, column| {
+                    let first = ((&row - i[0]) * columns + (&column - j[0])) * count + before;
+                    each(k, &|k, work| self.products(k, work, [&row, &column], tiles, &first));
+                });
             });
+            before += (i[1] - i[0]) * columns * count;
         }
         each(k, &|k, work| {
             winograd_output::for_tiles(k, &self.grid, &work.strip, &mut |k, tile| {
@@ -328,16 +175,50 @@ impl<'a> Output<'a> {
         (1..=v[0]).rev().find(|n| v[0] % n == 0 && *n <= most).unwrap_or(1)
     }
 
-    /// The products of one point for a range of tiles.
-    fn products(&self, k: &mut KernelBuilder, w: &Work, point: [&Affine; 2], [first, end]: [i64; 2]) {
-        let (mut start, mut before) = (first, 0);
-        let widths = tiling::split(end - first, self.pixels);
+    /// Tiles of the register tiles that a range of tiles is cut into.
+    fn widths(&self, [first, end]: [i64; 2]) -> Vec<i64> {
+        tiling::split(end - first, self.pixels)
+    }
+
+    /// Register tiles of one panel and one image.
+    fn register_tiles(&self) -> i64 {
+        let of =
+            |(i, j, t): ([i64; 2], [i64; 2], [i64; 2])| (i[1] - i[0]) * (j[1] - j[0]) * self.widths(t).len() as i64;
+        self.grid.classes().into_iter().map(of).sum()
+    }
+
+    /// Register tile `number` of a panel fetches its part of what comes after all products.
+    fn fetch_ahead(&self, k: &mut KernelBuilder, w: &Work, number: &Affine) {
+        let strips = self.v[1];
+        let rows = if strips > 1 { self.grid.strip * self.grid.rows[0] } else { self.grid.height() };
+        let elements = rows * self.grid.width() * self.r.block();
+        let of = self.register_tiles();
+        let tensors = self.r.ctx.epilogue.iter().filter_map(|s| s.tensor()).map(|i| w.operands[i]);
+        for buf in [w.y].into_iter().chain(tensors) {
+            let (image, block, row) = (w.image.clone(), &w.panel * self.blocks, &w.strip * rows);
+            Rows { buf, image, block, row, blocks: self.blocks, elements }.fetch(k, number, of);
+        }
+        if let Some([image, strip]) = w.next.clone() {
+            let (x, step) = (&self.r.ctx.operands[0], self.grid.stride.step());
+            let elements = (rows * step + 1) * x.dims[3] * self.r.block();
+            let (row, blocks) = (strip * (rows * step), self.v[3]);
+            let number = &w.panel * of + number;
+            let of = of * self.r.ctx.operands[1].dims[0];
+            Rows { buf: w.operands[0], image, block: 0.into(), row, blocks, elements }.fetch(k, &number, of);
+        }
+    }
+
+    /// The products of one point for a range of tiles, of whose register tiles `number` come before.
+    fn products(&self, k: &mut KernelBuilder, w: &Work, point: [&Affine; 2], tiles: [i64; 2], number: &Affine) {
+        let (mut start, mut before) = (tiles[0], 0);
+        let widths = self.widths(tiles);
         let of_image = widths.len() as i64;
         let of = self.images() * of_image;
         for run in widths.chunk_by(|a, b| a == b) {
             let (pixels, count) = (run[0], run.len() as i64);
-            let body = |k: &mut KernelBuilder, tile: &Affine, number: Affine| {
-                let number = &w.local * of_image + number;
+            let body = |k: &mut KernelBuilder, tile: &Affine, in_point: Affine| {
+                self.fetch_ahead(k, w, &(number + &in_point));
+                let number = &w.local * of_image + in_point;
                 self.register_tile(k, w, point, tile, pixels, Share { number, of });
             };
             if count == 1 {
