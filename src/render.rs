@@ -74,6 +74,7 @@ impl From<Diagnostic> for Failure {
 pub fn exit_code(class: Class) -> u8 {
     match class {
         Class::Negative => 1,
+        Class::Usage => 2,
         Class::Invalid => 3,
         Class::Unsupported => 4,
         Class::Output => 5,

@@ -46,6 +46,8 @@ pub enum Class {
     Toolchain,
     /// The answer is negative, e.g. `verify` differs (exit 1).
     Negative,
+    /// Flags that make no sense together (exit 2).
+    Usage,
     /// Our bug (exit 70).
     Internal,
 }
@@ -545,5 +547,9 @@ pub const CODES: &[(&str, &str)] = &[
     (
         "E0914",
         "The responses of a network are those of its 3x3 convolutions, after batch norm where there is one. A graph whose passes have fused what follows into the convolutions has none to see.",
+    ),
+    (
+        "E0915",
+        "A step in shards cuts the batch into equal parts and adds their gradients as a binary tree: --shards is a power of two that divides --batch, and each process of a run over MPI computes as many of them as any other.",
     ),
 ];

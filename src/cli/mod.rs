@@ -149,6 +149,8 @@ pub struct Done {
     pub sources: Sources,
     /// 0, or 1 if the answer is negative.
     pub exit: u8,
+    /// Another process says it all.
+    pub is_silent: bool,
 }
 
 impl Done {
@@ -214,6 +216,7 @@ fn internal(what: &str) -> Failure {
 /// Prints what a verb gave and returns the exit code.
 fn conclude(verb: &str, result: Result<Done, Failure>, env: &Env) -> u8 {
     let (ok, text, value, diagnostics, sources, exit) = match result {
+        Ok(d) if d.is_silent => return d.exit,
         Ok(d) => (d.exit == 0, d.text, d.result, d.diagnostics, d.sources, d.exit),
         Err(f) => {
             let exit = f.exit_code();

@@ -8,11 +8,13 @@ use crate::toolchain::{self, BackendName};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::data::feed::Source;
 use crate::train::data::{Augment, Pixels, Place, Set};
-use crate::train::log;
+use crate::train::group::{self, Alone, Group};
 use crate::train::run::{self, Job};
 use crate::train::schedule::{self, Schedule, Warmup};
 use crate::train::settings::{Colour, Crop, Length, Mean, Recipe, Settings};
 use crate::train::step::Codes;
+use crate::train::traces::Places;
+use crate::train::{log, shards};
 use crate::{figure, import, report, store};
 use ir::{Diagnostic, Diagnostics};
 use passes::graph::MemoryGoal;
@@ -46,6 +48,9 @@ pub struct Args {
     /// Pictures of a step
     #[arg(short, long, visible_alias = "batch-size", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     batch: Option<u64>,
+    /// Parts of a batch that are computed one after the other [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
+    shards: Option<u64>,
     /// Peak of the learning rate
     #[arg(long, value_name = "X", value_parser = positive)]
     lr: Option<f64>,
@@ -130,6 +135,29 @@ pub fn share(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    let group = Alone;
+    let is_first = group::leads(&group);
+    let result = train(args, &Env { quiet: env.quiet || !is_first, ..*env }, &group);
+    match result {
+        Ok(done) => Ok(Done { is_silent: !is_first, ..done }),
+        // The rank whose failure it is says it, and gives the exit code.
+        Err(f) if f.diagnostics.0.is_empty() => Ok(Done { is_silent: true, ..Done::default() }),
+        Err(f) => Err(f),
+    }
+}
+
+/// What is read and compiled before a run.
+struct Setup {
+    model: store::Model,
+    source: Arc<Source>,
+    test: Option<Set>,
+    codes: Codes,
+    resumed: Option<Checkpoint>,
+    warnings: Diagnostics,
+    log: PathBuf,
+}
+
+fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
     let model = store::load(&args.model)?;
     model.check_hash()?;
     let dims = compile::input_dims(&model.graph)?;
@@ -144,14 +172,17 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         test.iter_mut().for_each(|t| t.truncate(n));
     }
     let settings = settings(args, &model, &set, resumed.as_ref().map(|c| &c.run.settings))?;
+    shards::check(settings.shards, settings.batch, group.size())?;
     if let Some(c) = &resumed {
         run::check(c, &model.graph, &set.fingerprint(), &settings)?;
     }
     let pixels = pixels(&settings, &model, &set, dims)?;
-    checkpoint::folder(&args.out)?;
-    let log_file = args.log.clone().unwrap_or_else(|| args.out.join("log.csv"));
-    output::probe(&log_file)?;
-    args.grad_norms.as_deref().map(output::probe).transpose()?;
+    let log = args.log.clone().unwrap_or_else(|| args.out.join("log.csv"));
+    if group::leads(group) {
+        checkpoint::folder(&args.out)?;
+        output::probe(&log)?;
+        args.grad_norms.as_deref().map(output::probe).transpose()?;
+    }
 
     let backend = args.backend.unwrap_or_else(BackendName::best);
     let begun = Instant::now();
@@ -160,25 +191,36 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let codes = Codes::new(&model.graph, &model.store, &settings, target, backend, passes)?;
     let mib = codes.step.program().arena_bytes as f64 / f64::from(1 << 20);
     let again = codes.step.log().recomputed.map_or_else(String::new, |r| format!(" ({})", report::recomputed(&r)));
+    let cut = match (settings.shards, group.size()) {
+        (1, _) => String::new(),
+        (n, 1) => format!(" in {n} shards"),
+        (n, ranks) => format!(" in {n} shards on {ranks} ranks"),
+    };
     env.say(format!(
-        "step compiled in {:.1} s: arena {mib:.0} MiB{again}; {} pictures, {} steps of {}",
+        "step compiled in {:.1} s: arena {mib:.0} MiB{again}; {} pictures, {} steps of {}{cut}",
         begun.elapsed().as_secs_f64(),
         set.len(),
         settings.iterations,
         settings.batch
     ));
     let augment = Augment::new(&settings, pixels);
-    let source = Arc::new(Source { set, augment, settings });
+    let part = group::part(group, settings.batch);
+    let source = Arc::new(Source { set, augment, settings, part });
+    Ok(Setup { model, source, test, codes, resumed, warnings, log })
+}
+
+fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
+    let setup = group::agree(group, set_up(args, env, group))?;
+    let Setup { model, source, test, codes, resumed, mut warnings, log } = setup;
     let s = &source.settings;
     let job = Job {
+        group,
         model: &model,
         source: source.clone(),
         test: test.as_ref(),
         codes: &codes,
         out: &args.out,
-        log: &log_file,
-        events: args.tensorboard.as_deref(),
-        norms: args.grad_norms.as_deref(),
+        traces: Places { log: &log, events: args.tensorboard.as_deref(), norms: args.grad_norms.as_deref() },
         every: args.recovery_interval.unwrap_or_else(|| source.steps()),
         keep: args.checkpoint_hist.into(),
         skips: args.on_nan == OnNan::Skip,
@@ -200,8 +242,11 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         }
     })?;
     bar.finish();
+    if !group::leads(group) {
+        return Ok(Done::default());
+    }
     let name = args.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let curves = figure::runs::errors(&[Run { name, lines: log::read(&log_file)? }], false)?;
+    let curves = figure::runs::errors(&[Run { name, lines: log::read(&log)? }], false)?;
     output::write(&args.out.join("curves.svg"), Mode::Data, curves.as_bytes())?;
     let seconds = end.elapsed.as_secs_f64();
     let rate = if seconds > 0.0 { (end.steps * s.batch) as f64 / seconds } else { 0.0 };
@@ -257,6 +302,7 @@ fn settings(args: &Args, model: &store::Model, set: &Set, begun: Option<&Setting
         None => recipe.settings(set.len(), weighted, args.batch, length),
     };
     s.batch = args.batch.unwrap_or(s.batch);
+    s.shards = args.shards.or(begun.map(|s| s.shards)).unwrap_or(1);
     s.iterations = length.map_or(s.iterations, |l| l.iterations(set.len(), s.batch));
     s.lr = args.lr.unwrap_or(s.lr);
     s.schedule = args.schedule.clone().unwrap_or(s.schedule);

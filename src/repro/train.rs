@@ -9,10 +9,12 @@ use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::data::cifar::Cifar;
 use crate::train::data::feed::Source;
 use crate::train::data::{Augment, Pixels, Set};
+use crate::train::group::Alone;
 use crate::train::log::{self, Line};
 use crate::train::run::{self, Job, Report};
 use crate::train::settings::{Kind, Recipe, Settings};
 use crate::train::step::Codes;
+use crate::train::traces::Places;
 use ir::Diagnostic;
 use ir::target::Target;
 use passes::pipeline::PassOptions;
@@ -96,15 +98,15 @@ impl Bench<'_> {
             let codes =
                 Codes::new(&model.graph, &model.store, &settings, self.target, self.backend, PassOptions::default())?;
             let augment = Augment::new(&settings, pixels);
-            let source = Arc::new(Source { set, augment, settings: settings.clone() });
+            let part = 0..settings.batch;
+            let source = Arc::new(Source { set, augment, settings: settings.clone(), part });
             let job = Job {
+                group: &Alone,
                 model: &model,
                 test: Some(&test),
                 codes: &codes,
                 out: &dir,
-                log: &log,
-                events: None,
-                norms: None,
+                traces: Places { log: &log, events: None, norms: None },
                 every: source.steps(),
                 keep: 2,
                 skips: false,

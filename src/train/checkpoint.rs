@@ -60,6 +60,11 @@ impl Run {
     }
 }
 
+/// The file of a run that has done `iteration` steps.
+pub fn place(dir: &Path, iteration: u64) -> PathBuf {
+    dir.join(format!("{PREFIX}{iteration:010}{ENDING}"))
+}
+
 /// One tensor of the state: name, shape, f32 elements.
 pub type Tensor<'a> = (String, Vec<u64>, &'a [u8]);
 
@@ -67,7 +72,7 @@ pub type Tensor<'a> = (String, Vec<u64>, &'a [u8]);
 ///
 /// Errors: E0803 if it cannot be written; older ones are as they were.
 pub fn write(dir: &Path, run: &Run, state: &[Tensor], keep: usize) -> Result<PathBuf, Failure> {
-    let path = dir.join(format!("{PREFIX}{:010}{ENDING}", run.progress.iteration));
+    let path = place(dir, run.progress.iteration);
     let text = serde_json::to_string(run).unwrap_or_default();
     let tensors: Vec<(String, Vec<u64>)> = state.iter().map(|(n, s, _)| (n.clone(), s.clone())).collect();
     let zeros = "0".repeat(HASH_DIGITS);

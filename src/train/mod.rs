@@ -7,21 +7,27 @@
 //! | [`schedule`] | the learning rate of every iteration |
 //! | [`data`] | labelled pictures, augmented, in batches |
 //! | [`step`] | the compiled step and its state |
+//! | [`shards`] | a step in parts, whose gradients are added |
+//! | [`group`] | the processes that train together |
 //! | [`run`] | the loop |
 //! | [`checkpoint`] | a run as one file |
 //! | [`log`] | the run's CSV |
 //! | [`events`] | the same for TensorBoard |
+//! | [`traces`] | both, and norms of gradients |
 //!
 //! # Invariants
-//! - The state after iteration i depends on model, data and [`settings::Settings`] alone: neither on threads nor on
-//!   where a run was interrupted.
+//! - The state after iteration i depends on model, data and [`settings::Settings`] alone: neither on threads or
+//!   processes nor on where a run was interrupted.
 
 pub mod checkpoint;
 pub mod data;
 pub mod events;
+pub mod group;
 pub mod log;
 pub mod random;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod shards;
 pub mod step;
+pub mod traces;

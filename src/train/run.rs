@@ -3,12 +3,13 @@
 use super::checkpoint::{self, Checkpoint, Progress, Run};
 use super::data::feed::Source;
 use super::data::{Feed, Pixels, Set};
-use super::events::Events;
-use super::log::{Line, Log, Table};
+use super::group::{self, Group};
+use super::log::Line;
 use super::random::Epoch;
 use super::schedule::{Until, WINDOW};
 use super::settings::{Colour, Crop, Settings};
 use super::step::{Codes, Step};
+use super::traces::{Places, Traces};
 use crate::output;
 use crate::render::Failure;
 use crate::store::{self, Model};
@@ -27,19 +28,16 @@ const MEAN_PICTURE: &str = "preprocess.mean";
 
 /// A run before it begins.
 pub struct Job<'a> {
+    /// Who trains. All of them compute the same state; the first writes it.
+    pub group: &'a dyn Group,
     pub model: &'a Model,
     pub source: Arc<Source>,
     /// Pictures to evaluate on after each epoch.
     pub test: Option<&'a Set>,
     pub codes: &'a Codes,
-    /// Where checkpoints, log and model go.
+    /// Where checkpoints and model go.
     pub out: &'a Path,
-    /// The CSV log.
-    pub log: &'a Path,
-    /// Where events for TensorBoard go.
-    pub events: Option<&'a Path>,
-    /// A CSV for norms of gradients, of the first step and of the last of each window.
-    pub norms: Option<&'a Path>,
+    pub traces: Places<'a>,
     /// Steps between two checkpoints.
     pub every: u64,
     /// Checkpoints that are kept.
@@ -105,49 +103,39 @@ pub fn check(c: &Checkpoint, network: &Graph, data: &str, settings: &Settings) -
 impl Job<'_> {
     /// Runs to the end, or until a signal.
     ///
-    /// Errors: E0803 (nothing of the checkpoints so far is lost), E0910 for a loss that is not finite, those of the data.
+    /// Errors: E0803 (nothing of the checkpoints so far is lost), E0910 for a loss that is not finite, those of the data. A
+    /// failure is that of one rank; the others have an empty one.
     pub fn run(&self, from: Option<&Checkpoint>, report: &mut dyn FnMut(&Report)) -> Result<End, Failure> {
         let s = &self.source.settings;
-        let store = &self.model.store;
-        let mut tensor = |name: &str, shape: &[u64]| match from {
-            Some(c) => c.tensor(name, shape).map(<[u8]>::to_vec),
-            None => store.get(name).filter(|t| t.shape == shape).map(|t| t.bytes.into_owned()),
-        };
-        let mut step = Step::new(self.codes, &mut tensor)?;
         let mut progress = from.map(|c| c.run.progress).unwrap_or_default();
-        let mut log = Log::open(self.log, progress.iteration)?;
-        let mut events = self.events.map(|dir| Events::create(dir, progress.iteration)).transpose()?;
-        let headings = step.weights().iter().fold("iteration".to_string(), |h, (_, name)| h + "," + name);
-        let mut norms = self.norms.map(|path| Table::open(path, &headings, progress.iteration)).transpose()?;
-        let mut feed = Feed::start(self.source.clone(), progress.iteration)?;
+        let (mut step, mut traces, mut feed) = group::agree(self.group, self.begin(from, progress.iteration))?;
         let (begun, first) = (Instant::now(), progress.iteration);
         let (network, data) = (signature(&self.model.graph), self.source.set.fingerprint());
-        let save = |step: &Step, progress: Progress| {
-            let run = Run::new(network.clone(), data.clone(), s.clone(), progress);
-            checkpoint::write(self.out, &run, &step.state(), self.keep)
+        let run = |progress: Progress| Run::new(network.clone(), data.clone(), s.clone(), progress);
+        let save = |step: &Step, progress: Progress| match group::leads(self.group) {
+            true => checkpoint::write(self.out, &run(progress), &step.state(), self.keep),
+            false => Ok(checkpoint::place(self.out, progress.iteration)),
         };
         let mut saved = from.map(|c| c.path.clone());
         let mut test_error = None;
-        let mut signal = output::signal();
+        let mut signal = group::signal(self.group, output::signal());
         while progress.iteration < s.iterations && signal.is_none() {
             let lr = rate(s, &progress);
-            let batch = feed.take().inspect_err(|_| _ = save(&step, progress))?;
-            let outcome = step.run(&batch.x, &batch.labels, lr as f32);
+            let batch = group::agree(self.group, feed.take()).inspect_err(|_| _ = save(&step, progress))?;
+            let outcome = step.run(self.group, &batch.x, &batch.labels, lr as f32);
             feed.give_back(batch);
+            let mut norms = None;
             if outcome.loss.is_finite() {
                 let done = progress.iteration + 1;
-                if let Some(table) = &mut norms
-                    && (done == 1 || done.is_multiple_of(WINDOW) || done == s.iterations)
-                {
-                    let values = step.gradient_norms(s);
-                    table.write(&values.iter().fold(done.to_string(), |line, v| format!("{line},{v:.6e}")))?;
+                if self.traces.norms.is_some() && (done == 1 || done.is_multiple_of(WINDOW) || done == s.iterations) {
+                    norms = Some(step.gradient_norms(s));
                 }
                 step.accept()?;
                 progress.seen += s.batch;
                 progress.wrong += outcome.wrong;
                 progress.loss_bits = (f64::from_bits(progress.loss_bits) + f64::from(outcome.loss)).to_bits();
             } else if !self.skips {
-                return Err(self.not_finite(outcome.loss, &progress, &step, &save));
+                return group::agree(self.group, Err(self.not_finite(outcome.loss, &progress, &step, &save)));
             }
             progress.iteration += 1;
             let epoch = progress.iteration as f64 / self.source.steps() as f64;
@@ -162,31 +150,49 @@ impl Job<'_> {
                 test_error = Some(self.evaluate(&mut step, test)?);
                 line.test_error = test_error;
             }
-            if line.window.is_some() || line.test_error.is_some() {
-                log.write(&line)?;
-                events.as_mut().map(|e| e.write(&line)).transpose()?;
-            }
-            if progress.iteration.is_multiple_of(self.every) && progress.iteration < s.iterations {
-                if !step.is_finite() {
-                    return Err(self.not_finite(f32::NAN, &progress, &step, &save));
+            let mut keep = || -> Result<(), Failure> {
+                traces.as_mut().map(|t| t.write(&line, norms.as_deref())).transpose()?;
+                if progress.iteration.is_multiple_of(self.every) && progress.iteration < s.iterations {
+                    if !step.is_finite() {
+                        return Err(self.not_finite(f32::NAN, &progress, &step, &save));
+                    }
+                    saved = Some(save(&step, progress)?);
                 }
-                saved = Some(save(&step, progress)?);
-            }
+                Ok(())
+            };
+            group::agree(self.group, keep())?;
             let steps = progress.iteration - first;
             report(&Report { settings: s, progress, line, steps, elapsed: begun.elapsed() });
-            signal = output::signal();
+            signal = group::signal(self.group, output::signal());
         }
         let elapsed = begun.elapsed();
-        if !step.is_finite() {
-            return Err(self.not_finite(f32::NAN, &progress, &step, &save));
-        }
-        let checkpoint = match saved {
-            Some(path) if progress.iteration == first => path,
-            _ => save(&step, progress)?,
+        let finish = || -> Result<(PathBuf, Option<PathBuf>), Failure> {
+            if !step.is_finite() {
+                return Err(self.not_finite(f32::NAN, &progress, &step, &save));
+            }
+            let checkpoint = match saved {
+                Some(path) if progress.iteration == first => path,
+                _ => save(&step, progress)?,
+            };
+            let is_written = progress.iteration == s.iterations && group::leads(self.group);
+            Ok((checkpoint, if is_written { Some(self.save_model(&step)?) } else { None }))
         };
-        let model = if progress.iteration == s.iterations { Some(self.save_model(&step)?) } else { None };
+        let (checkpoint, model) = group::agree(self.group, finish())?;
         let steps = progress.iteration - first;
         Ok(End { progress, checkpoint, model, signal, test_error, steps, elapsed, waited: feed.waited })
+    }
+
+    /// The state to begin with, what the first rank writes, and the batches.
+    fn begin(&self, from: Option<&Checkpoint>, iteration: u64) -> Result<(Step<'_>, Option<Traces>, Feed), Failure> {
+        let store = &self.model.store;
+        let mut tensor = |name: &str, shape: &[u64]| match from {
+            Some(c) => c.tensor(name, shape).map(<[u8]>::to_vec),
+            None => store.get(name).filter(|t| t.shape == shape).map(|t| t.bytes.into_owned()),
+        };
+        let step = Step::new(self.codes, &mut tensor)?;
+        let writes = group::leads(self.group);
+        let traces = writes.then(|| self.traces.open(iteration, &step.weights())).transpose()?;
+        Ok((step, traces, Feed::start(self.source.clone(), iteration)?))
     }
 
     /// The old state is whole: it is saved, if it is finite itself.
@@ -208,13 +214,14 @@ impl Job<'_> {
         Failure::from(d.help("lower --lr, add a --warmup, or leave such batches out by --on-nan skip"))
     }
 
-    /// Share of wrong answers on `test`.
+    /// Share of wrong answers on `test`, of which each rank looks at a part.
     fn evaluate(&self, step: &mut Step, test: &Set) -> Result<f64, Failure> {
         let mut plain = self.source.augment.clone();
         (plain.crop, plain.flip, plain.colour) = (Crop::None, false, Colour::None);
         let epoch = Epoch { seed: 0, epoch: 0 };
         let fill = |i: u64, x: &mut [f32]| plain.fill(test, i, epoch, x);
-        let wrong = step.evaluate(test.len(), &|i| test.label(i), &fill)?;
+        let own = step.evaluate(group::part(self.group, test.len()), &|i| test.label(i), &fill);
+        let wrong = group::total(self.group, group::agree(self.group, own)?);
         Ok(wrong as f64 / test.len().max(1) as f64)
     }
 

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Images of a step; the rest of an epoch that fills no batch is left out.
     pub batch: u64,
+    /// Parts of a batch with batch statistics of their own, whose gradients are added. Older checkpoints know of one.
+    #[serde(default = "one")]
+    pub shards: u64,
     /// Steps of the whole run.
     pub iterations: u64,
     /// Peak of the learning rate.
@@ -33,6 +36,10 @@ pub struct Settings {
     pub mean: Mean,
     /// Only so many of the first images.
     pub limit: Option<u64>,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// Which part of a picture is taken.
@@ -189,6 +196,7 @@ impl Recipe {
         };
         Settings {
             batch,
+            shards: 1,
             iterations,
             lr: self.lr,
             schedule,
@@ -258,6 +266,8 @@ mod tests {
             let text = serde_json::to_string(&s).unwrap();
             assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), s);
             assert!(s.differences(&s).is_empty());
+            let older = text.replace("\"shards\":1,", "");
+            assert!(older != text && serde_json::from_str::<Settings>(&older).unwrap() == s);
         }
     }
 

@@ -3,7 +3,9 @@
 //! A step reads one half of the memory and writes the other; [`Step::accept`] exchanges them. Until then the old state
 //! is whole, whatever the step gave.
 
+use super::group::Group;
 use super::settings::Settings;
+use super::shards::Update;
 use crate::artefact;
 use crate::eval::batches::{Batches, floats};
 use crate::render::Failure;
@@ -15,11 +17,13 @@ use ir::store::TensorStore;
 use ir::target::Target;
 use ir::{Diagnostic, Graph, Program};
 use passes::autodiff::{
-    INPUTS_BEFORE_STATE, OUTPUTS_BEFORE_STATE, StateKind, StateTensor, TrainOptions, state_of, training_step,
+    INPUTS_BEFORE_STATE, OUTPUTS_BEFORE_STATE, StateKind, StateTensor, TrainOptions, apply_step, gradient_step,
+    state_of, training_step,
 };
 use passes::pass::Log;
 use passes::pipeline::{Compiled, Options, PassOptions};
 use runtime::host::topk;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -75,11 +79,17 @@ impl Code {
 
 /// What is compiled before a run: the step, and the network with its parameters as inputs.
 pub struct Codes {
+    /// The step, or the gradients of a shard.
     pub step: Code,
-    /// The step as a graph, before any pass.
+    /// The rest of a step in shards.
+    update: Option<Code>,
+    /// `step` as a graph, before any pass.
     graph: Graph,
     evaluation: Code,
     state: Vec<StateTensor>,
+    shards: u64,
+    /// The output of the step that is them.
+    logits: usize,
     /// Tensors of the evaluation's inputs after the first.
     read: Vec<String>,
     classes: usize,
@@ -99,18 +109,27 @@ impl Codes {
     ) -> Result<Codes, Failure> {
         let training = options(s);
         let state = state_of(graph, &training)?;
-        let mut step = training_step(graph, &training)?;
+        let mut step = match s.shards {
+            1 => training_step(graph, &training)?,
+            _ => gradient_step(graph, &training)?,
+        };
+        let update = if s.shards > 1 { Some(apply_step(graph, &training)?) } else { None };
         let loss = step.order.iter().copied().find(|&n| step.op(n).name == "cross_entropy");
         let logits = step.operand(loss.expect("invariant: a training step has a loss"), 0);
         step.outputs.push(logits);
+        let outputs = step.outputs.len();
         let classes = step.ty(logits).dims(1).last().copied().unwrap_or(1) as usize;
         let (evaluation, read) = open(graph, &state);
         let options = Options::new(backend.legal(target), s.batch);
+        let of_shard = Options { passes, batch: s.batch / s.shards, ..options };
         Ok(Codes {
             graph: step.clone(),
-            step: Code::new(step, store.clone(), backend, &Options { passes, ..options })?,
+            step: Code::new(step, store.clone(), backend, &of_shard)?,
+            update: update.map(|g| Code::new(g, store.clone(), backend, &options)).transpose()?,
             evaluation: Code::new(evaluation, store.clone(), backend, &options)?,
             state,
+            shards: s.shards,
+            logits: outputs - 1,
             read,
             classes,
         })
@@ -167,7 +186,9 @@ pub struct Outcome {
 /// A step with its memory.
 pub struct Step<'a> {
     codes: &'a Codes,
+    /// Of [`Codes::step`]; its inputs are the state.
     execution: Execution<'a>,
+    update: Option<Update<'a>>,
     evaluation: Batches<'a>,
 }
 
@@ -177,7 +198,8 @@ impl<'a> Step<'a> {
     /// Errors: E0908 if another tensor is missing.
     pub fn new(codes: &'a Codes, tensor: &mut dyn FnMut(&str, &[u64]) -> Option<Vec<u8>>) -> Result<Step<'a>, Failure> {
         let (execution, evaluation) = (codes.step.execution()?, Batches::new(&codes.evaluation)?);
-        let mut step = Step { codes, execution, evaluation };
+        let update = codes.update.as_ref().map(Update::new).transpose()?;
+        let mut step = Step { codes, execution, update, evaluation };
         for (i, t) in codes.state.iter().enumerate() {
             let memory = step.execution.input_mut(INPUTS_BEFORE_STATE + i);
             let memory = memory.expect("invariant: a step reads its state");
@@ -199,12 +221,12 @@ impl<'a> Step<'a> {
     }
 
     fn set_inputs(&mut self, x: &[f32], labels: &[i32], lr: f32) {
-        fill(self.input(0), x.iter().map(|v| v.to_le_bytes()));
-        fill(self.input(1), labels.iter().map(|v| v.to_le_bytes()));
-        fill(self.input(2), [lr.to_le_bytes()].into_iter());
+        fill(self.input(0), x);
+        copy(self.input(1), labels.iter().map(|v| v.to_le_bytes()));
+        fill(self.input(2), &[lr]);
     }
 
-    /// As [`run`](Self::run), for the microseconds of each call.
+    /// As [`run`](Self::run) of one shard, for the microseconds of each call.
     pub fn run_timed(&mut self, x: &[f32], labels: &[i32], lr: f32) -> Vec<f64> {
         self.set_inputs(x, labels, lr);
         let timed = |i| {
@@ -215,13 +237,32 @@ impl<'a> Step<'a> {
         (0..self.codes.step.program().calls.len()).map(timed).collect()
     }
 
-    /// Runs one step; the state is as it was until [`accept`](Self::accept).
-    pub fn run(&mut self, x: &[f32], labels: &[i32], lr: f32) -> Outcome {
+    /// Runs one step on a batch, of which `x` and `labels` are this rank's part. The state is as it was until
+    /// [`accept`](Self::accept).
+    pub fn run(&mut self, group: &dyn Group, x: &[f32], labels: &[i32], lr: f32) -> Outcome {
+        let Some(mut update) = self.update.take() else { return self.run_program(x, labels, lr) };
+        let pictures = self.codes.step.group();
+        for (x, labels) in x.chunks(pictures * self.image_elements()).zip(labels.chunks(pictures)) {
+            let Outcome { loss, wrong } = self.run_program(x, labels, lr);
+            // All but the logits: loss, gradients and statistics.
+            let outputs = (OUTPUTS_BEFORE_STATE..self.codes.logits).filter_map(|i| self.execution.output(i));
+            update.push(outputs, [loss, wrong as f32]);
+        }
+        let shards = self.codes.shards;
+        let [loss, wrong] = update.mean(group, shards);
+        let old = (0..2 * self.parameters()).filter_map(|i| self.execution.input(INPUTS_BEFORE_STATE + i));
+        update.run(lr, old);
+        self.update = Some(update);
+        // A whole number as long as nothing is rounded, which powers of two see to.
+        Outcome { loss, wrong: (wrong * shards as f32) as u64 }
+    }
+
+    fn run_program(&mut self, x: &[f32], labels: &[i32], lr: f32) -> Outcome {
         self.set_inputs(x, labels, lr);
         self.execution.run();
         let output = |i| floats(self.execution.output(i).unwrap_or_default());
         let loss = output(0).next().unwrap_or(f32::NAN);
-        let logits: Vec<f32> = output(OUTPUTS_BEFORE_STATE + self.codes.state.len()).collect();
+        let logits: Vec<f32> = output(self.codes.logits).collect();
         let answers = logits.chunks_exact(self.codes.classes).map(topk::best);
         let wrong = answers.zip(labels).filter(|(a, l)| *a as i32 != **l).count() as u64;
         Outcome { loss, wrong }
@@ -229,10 +270,19 @@ impl<'a> Step<'a> {
 
     /// Takes the new state.
     pub fn accept(&mut self) -> Result<(), Failure> {
+        if let Some(update) = &self.update {
+            update.accept(&mut self.execution, INPUTS_BEFORE_STATE);
+            return Ok(());
+        }
         for i in 0..self.codes.state.len() {
             self.execution.swap(INPUTS_BEFORE_STATE + i, OUTPUTS_BEFORE_STATE + i)?;
         }
         Ok(())
+    }
+
+    /// Number of tensors that are trained.
+    fn parameters(&self) -> usize {
+        self.codes.state.iter().filter(|t| t.kind == StateKind::Parameter).count()
     }
 
     /// Filters and matrices that are trained: their places in the state, and their names.
@@ -245,9 +295,13 @@ impl<'a> Step<'a> {
     /// Norms of the loss's gradients for [`weights`](Self::weights), between [`run`](Self::run) and
     /// [`accept`](Self::accept): a gradient is what the step added to the momentum, without the decay.
     pub fn gradient_norms(&self, s: &Settings) -> Vec<f64> {
-        let parameters = self.codes.state.iter().filter(|t| t.kind == StateKind::Parameter).count();
+        let parameters = self.parameters();
         let before = |i| floats(self.execution.input(INPUTS_BEFORE_STATE + i).unwrap_or_default()).map(f64::from);
-        let after = |i| floats(self.execution.output(OUTPUTS_BEFORE_STATE + i).unwrap_or_default()).map(f64::from);
+        let new = |i| match &self.update {
+            Some(update) => update.next(i),
+            None => self.execution.output(OUTPUTS_BEFORE_STATE + i).unwrap_or_default(),
+        };
+        let after = |i| floats(new(i)).map(f64::from);
         let norm = |(i, _): (usize, &str)| {
             let momenta = after(parameters + i).zip(before(parameters + i));
             let gradient = momenta.zip(before(i)).map(|((new, old), w)| new - s.momentum * old - s.weight_decay * w);
@@ -267,12 +321,12 @@ impl<'a> Step<'a> {
         self.state().iter().all(|(_, _, bytes)| floats(bytes).all(f32::is_finite))
     }
 
-    /// Wrongly classified pictures among `images`, by the running statistics. `fill(i, x)` writes picture `i`.
+    /// Wrongly classified pictures of `images`, by the running statistics. `fill(i, x)` writes picture `i`.
     ///
     /// Errors: those of `fill`.
     pub fn evaluate(
         &mut self,
-        images: u64,
+        images: Range<u64>,
         label: &dyn Fn(u64) -> u32,
         fill_one: &(dyn Fn(u64, &mut [f32]) -> Result<(), Failure> + Sync),
     ) -> Result<u64, Failure> {
@@ -284,8 +338,9 @@ impl<'a> Step<'a> {
             }
         }
         let mut wrong = 0;
-        let mut see = |i: u64, logits: &[f32]| wrong += u64::from(topk::best(logits) as u32 != label(i));
-        self.evaluation.each(images, fill_one, &mut see)?;
+        let first = images.start;
+        let mut see = |i: u64, logits: &[f32]| wrong += u64::from(topk::best(logits) as u32 != label(first + i));
+        self.evaluation.each(images.end - first, &|i, x: &mut [f32]| fill_one(first + i, x), &mut see)?;
         Ok(wrong)
     }
 
@@ -294,6 +349,11 @@ impl<'a> Step<'a> {
     }
 }
 
-fn fill(memory: &mut [u8], values: impl Iterator<Item = [u8; 4]>) {
+/// Writes the elements of a tensor into its memory.
+pub fn fill(memory: &mut [u8], values: &[f32]) {
+    copy(memory, values.iter().map(|v| v.to_le_bytes()));
+}
+
+fn copy(memory: &mut [u8], values: impl Iterator<Item = [u8; 4]>) {
     memory.as_chunks_mut::<4>().0.iter_mut().zip(values).for_each(|(to, v)| *to = v);
 }

@@ -16,6 +16,7 @@ mod opt;
 mod ptx;
 mod report;
 mod repro;
+mod shards;
 mod standalone;
 mod train;
 mod train_library;
@@ -41,6 +42,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(opt::tests());
     trials.extend(report::tests());
     trials.extend(repro::tests());
+    trials.extend(shards::tests());
     trials.extend(standalone::tests());
     trials.extend(train::tests());
     trials.extend(train_library::tests());

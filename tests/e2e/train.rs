@@ -49,7 +49,7 @@ pub fn set_up() -> Scratch {
 }
 
 /// Arguments of a run of 20 steps with a checkpoint every 4.
-fn arguments(dir: &Scratch, out: &str, more: &[&str]) -> Vec<String> {
+pub fn arguments(dir: &Scratch, out: &str, more: &[&str]) -> Vec<String> {
     let data = format!("cifar10:{}", dir.path(""));
     let (model, out) = (dir.path("m.rir"), dir.path(out));
     let base = ["train", &model, "--data", &data, "--out", &out, "--backend", "cranelift", "--recovery-interval", "4"];
@@ -58,13 +58,13 @@ fn arguments(dir: &Scratch, out: &str, more: &[&str]) -> Vec<String> {
 
 const SHORT: [&str; 6] = ["--batch", "20", "--iters", "20", "--lr", "0.05"];
 
-fn train(dir: &Scratch, out: &str, more: &[&str]) -> crate::command::Outcome {
+pub fn train(dir: &Scratch, out: &str, more: &[&str]) -> crate::command::Outcome {
     let all = arguments(dir, out, more);
     rescc(&all.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// What a finished run leaves.
-fn results(dir: &Scratch, out: &str) -> [Vec<u8>; 4] {
+pub fn results(dir: &Scratch, out: &str) -> [Vec<u8>; 4] {
     ["model.rir", "model.safetensors", "log.csv", "checkpoint-0000000020.safetensors"]
         .map(|f| dir.read(&format!("{out}/{f}")))
 }
@@ -141,7 +141,7 @@ fn killed() {
     assert!(results(&dir, "run") == results(&dir, "whole"));
 }
 
-fn checkpoints_of(dir: &Scratch, out: &str) -> Vec<String> {
+pub fn checkpoints_of(dir: &Scratch, out: &str) -> Vec<String> {
     let entries = std::fs::read_dir(dir.path(out)).into_iter().flatten().flatten();
     let names = entries.map(|e| e.file_name().into_string().unwrap());
     names.filter(|n| n.starts_with("checkpoint-")).collect()

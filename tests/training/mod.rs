@@ -4,6 +4,7 @@ mod networks;
 mod norms;
 mod recompute;
 mod rules;
+mod shards;
 mod step;
 mod value;
 
@@ -13,7 +14,7 @@ use libtest_mimic::Trial;
 use passes::autodiff::{TrainOptions, training_step};
 
 pub fn tests() -> Vec<Trial> {
-    [rules::tests(), networks::tests(), norms::tests(), recompute::tests(), step::tests()]
+    [rules::tests(), networks::tests(), norms::tests(), recompute::tests(), shards::tests(), step::tests()]
         .into_iter()
         .flatten()
         .collect()

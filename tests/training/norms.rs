@@ -10,6 +10,7 @@ use passes::autodiff::{StateKind, TrainOptions, gradient_step, state_of};
 use passes::pipeline::PassOptions;
 use rescc::builders::{self, Spec};
 use rescc::toolchain::BackendName;
+use rescc::train::group::Alone;
 use rescc::train::settings::{Kind, Recipe};
 use rescc::train::step::{Codes, Step};
 use std::sync::Arc;
@@ -56,7 +57,7 @@ fn norms() {
     };
     let mut step = Step::new(&codes, &mut tensor).expect("the state is whole");
     let labels: Vec<i32> = x[1].iter().map(|&l| l as i32).collect();
-    step.run(&floats(&x[0]), &labels, 0.1);
+    step.run(&Alone, &floats(&x[0]), &labels, 0.1);
     let names: Vec<&str> = step.weights().into_iter().map(|(_, name)| name).collect();
     assert_eq!(names, expected.iter().map(|(name, _)| *name).collect::<Vec<_>>());
     for (found, (name, want)) in step.gradient_norms(&settings).into_iter().zip(expected) {

@@ -9,13 +9,14 @@ use crate::train::random::Epoch;
 use crate::train::settings::Settings;
 use ir::Diagnostic;
 use ir::diag::Class;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-/// Pictures of one step.
+/// Pictures of one step, or this rank's part of them.
 pub struct Batch {
-    /// f32[batch, 3, height, width].
+    /// f32[pictures, 3, height, width].
     pub x: Vec<f32>,
     pub labels: Vec<i32>,
 }
@@ -33,6 +34,8 @@ pub struct Source {
     pub set: Set,
     pub augment: Augment,
     pub settings: Settings,
+    /// Which pictures of a batch this rank needs.
+    pub part: Range<u64>,
 }
 
 impl Source {
@@ -49,7 +52,8 @@ impl Source {
             *order = Some((epoch, draws.order(self.set.len() as u32)));
         }
         let order = order.as_ref().map_or(&[][..], |(_, o)| o);
-        let images = &order[(step * self.settings.batch) as usize..][..self.settings.batch as usize];
+        let first = step * self.settings.batch;
+        let images = &order[(first + self.part.start) as usize..(first + self.part.end) as usize];
         let elements = self.augment.pixels.elements();
         for ((&image, label), x) in images.iter().zip(&mut batch.labels).zip(batch.x.chunks_exact_mut(elements)) {
             *label = self.set.label(image.into()) as i32;
@@ -59,7 +63,7 @@ impl Source {
     }
 
     fn empty(&self) -> Batch {
-        let n = self.settings.batch as usize;
+        let n = (self.part.end - self.part.start) as usize;
         Batch { x: vec![0.0; n * self.augment.pixels.elements()], labels: vec![0; n] }
     }
 }
@@ -126,7 +130,8 @@ mod tests {
         let pixels = Pixels::channels(&cifar, images);
         let recipe = Recipe::find("fast", Kind::Cifar).unwrap();
         let settings = recipe.settings(images as u64, 8, Some(batch), Some(Length::Epochs(epochs)));
-        Arc::new(Source { set: Set::Cifar(cifar), augment: Augment::new(&settings, pixels), settings })
+        let augment = Augment::new(&settings, pixels);
+        Arc::new(Source { set: Set::Cifar(cifar), augment, settings, part: 0..batch })
     }
 
     fn all(source: &Arc<Source>, from: u64) -> Vec<(Vec<f32>, Vec<i32>)> {
@@ -151,6 +156,20 @@ mod tests {
             assert!(all(&s, from) == whole[from as usize..], "{from}");
         }
         assert_ne!(whole[0].1, whole[5].1, "epochs have orders of their own");
+    }
+
+    #[test]
+    fn parts_of_a_batch_are_its_pictures() {
+        let whole = all(&source(21, 4, 2), 3);
+        let parts = [0..1, 1..4].map(|part| {
+            let mut s = Arc::into_inner(source(21, 4, 2)).unwrap();
+            s.part = part;
+            all(&Arc::new(s), 3)
+        });
+        for (i, (x, labels)) in whole.iter().enumerate() {
+            let [a, b] = [&parts[0][i], &parts[1][i]];
+            assert!(*x == [&a.0[..], &b.0].concat() && *labels == [&a.1[..], &b.1].concat());
+        }
     }
 
     #[test]
