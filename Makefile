@@ -1,5 +1,5 @@
 # make demo   install what is missing, build, compile a ResNet to one executable, run it on a picture
-# make test   everything: file tests, oracles, end to end
+# make test   everything: file tests, oracles, end to end; FEATURES=mpi with training over MPI (tools/install-mpi.sh)
 # make bless  rewrite the expectations of file tests (read the difference line by line)
 
 CARGO ?= cargo
@@ -16,7 +16,7 @@ demo: build
 	sh tools/demo.sh
 
 test: llvm
-	$(CARGO) test --release --workspace
+	$(CARGO) test --release --workspace $(FEATURES:%=--features %)
 
 bless: llvm
 	RESCC_BLESS=1 $(CARGO) test --release --test main

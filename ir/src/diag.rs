@@ -552,4 +552,12 @@ pub const CODES: &[(&str, &str)] = &[
         "E0915",
         "A step in shards cuts the batch into equal parts and adds their gradients as a binary tree: --shards is a power of two that divides --batch, and each process of a run over MPI computes as many of them as any other.",
     ),
+    (
+        "E0916",
+        "This rescc was built without MPI. Training on several machines needs the system's MPI and the cargo feature `mpi`; --shards works without.",
+    ),
+    (
+        "E0917",
+        "The processes of a run over MPI would not train one network: each reads the model, the data and the checkpoint that its own command line names, on its own machine, and all must be the same. So must the target that code is generated for, or the bits would depend on which machine computes which shard.",
+    ),
 ];

@@ -8,7 +8,7 @@ use crate::toolchain::{self, BackendName};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::data::feed::Source;
 use crate::train::data::{Augment, Pixels, Place, Set};
-use crate::train::group::{self, Alone, Group};
+use crate::train::group::{self, Group};
 use crate::train::run::{self, Job};
 use crate::train::schedule::{self, Schedule, Warmup};
 use crate::train::settings::{Colour, Crop, Length, Mean, Recipe, Settings};
@@ -48,9 +48,12 @@ pub struct Args {
     /// Pictures of a step
     #[arg(short, long, visible_alias = "batch-size", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     batch: Option<u64>,
-    /// Parts of a batch that are computed one after the other [default: 1]
+    /// Parts of a batch that are computed one after the other, or by several processes [default: 1, with --mpi 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1024))]
     shards: Option<u64>,
+    /// Train together with the other processes of `mpirun -n N rescc train --mpi …`: each computes its share of the shards
+    #[arg(long)]
+    mpi: bool,
     /// Peak of the learning rate
     #[arg(long, value_name = "X", value_parser = positive)]
     lr: Option<f64>,
@@ -116,6 +119,9 @@ pub struct Args {
     backend: Option<BackendName>,
 }
 
+/// Shards with `--mpi` unless `--shards` says otherwise: the bits are those of 1, 2, 4 and 8 ranks.
+const SHARDS: u64 = 8;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum OnNan {
     /// End the run; the state before that step is kept
@@ -135,9 +141,9 @@ pub fn share(text: &str) -> Result<f64, String> {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
-    let group = Alone;
-    let is_first = group::leads(&group);
-    let result = train(args, &Env { quiet: env.quiet || !is_first, ..*env }, &group);
+    let group = group::join(args.mpi)?;
+    let is_first = group::leads(&*group);
+    let result = train(args, &Env { quiet: env.quiet || !is_first, ..*env }, &*group);
     match result {
         Ok(done) => Ok(Done { is_silent: !is_first, ..done }),
         // The rank whose failure it is says it, and gives the exit code.
@@ -302,7 +308,7 @@ fn settings(args: &Args, model: &store::Model, set: &Set, begun: Option<&Setting
         None => recipe.settings(set.len(), weighted, args.batch, length),
     };
     s.batch = args.batch.unwrap_or(s.batch);
-    s.shards = args.shards.or(begun.map(|s| s.shards)).unwrap_or(1);
+    s.shards = args.shards.or(begun.map(|s| s.shards)).unwrap_or(if args.mpi { SHARDS } else { 1 });
     s.iterations = length.map_or(s.iterations, |l| l.iterations(set.len(), s.batch));
     s.lr = args.lr.unwrap_or(s.lr);
     s.schedule = args.schedule.clone().unwrap_or(s.schedule);

@@ -4,6 +4,9 @@
 //! What can fail on one of them only is agreed upon before the next sum, so that no rank waits for one that has left.
 
 use crate::render::Failure;
+use ir::Diagnostic;
+#[cfg(not(feature = "mpi"))]
+use ir::diag::Class;
 use std::ops::Range;
 
 pub trait Group {
@@ -35,6 +38,24 @@ impl Group for Alone {
     fn sum(&self, _: &mut [f32]) {}
 
     fn most(&self, _: &mut [u64]) {}
+}
+
+/// The processes that MPI's launcher has started, or this one alone.
+///
+/// Errors: E0916 without MPI.
+pub fn join(mpi: bool) -> Result<Box<dyn Group>, Failure> {
+    if !mpi {
+        return Ok(Box::new(Alone));
+    }
+    #[cfg(feature = "mpi")]
+    return Ok(Box::new(super::mpi::Mpi::join()?));
+    #[cfg(not(feature = "mpi"))]
+    Err(Diagnostic::error("E0916", "this rescc is built without MPI")
+        .class(Class::Toolchain)
+        .help(
+            "`tools/install-mpi.sh` installs OpenMPI, and `cargo build --release --features mpi` builds rescc with it",
+        )
+        .into())
 }
 
 /// Whether this rank writes and says what concerns all.
@@ -72,6 +93,24 @@ pub fn total(group: &dyn Group, mine: u64) -> u64 {
     counts.iter().sum()
 }
 
+/// Refuses a group whose ranks begin with different `bytes`.
+///
+/// Errors: E0917.
+pub fn same(group: &dyn Group, bytes: &[u8]) -> Result<(), Failure> {
+    let words = bytes.chunks(8).map(|c| c.iter().fold(0, |word, &b| word << 8 | u64::from(b)));
+    // The largest and, by complements, the smallest: if they are not one, no rank has both.
+    let mine: Vec<u64> = words.flat_map(|w| [w, !w]).collect();
+    let mut most = mine.clone();
+    group.most(&mut most);
+    if most == mine {
+        return Ok(());
+    }
+    let d = Diagnostic::error("E0917", "the ranks of the run do not begin with the same state");
+    let d = d.note("model, data, settings, checkpoint, target and version of rescc must be the same on all machines");
+    let d = d.help("copy them, or let all machines see one folder; --target x86-64-v3 is the same everywhere");
+    agree(group, Err(d.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +132,15 @@ mod tests {
             let parts: Vec<u64> = (0..size).flat_map(|r| part(&Rank(r, size), n)).collect();
             assert_eq!(parts, (0..n).collect::<Vec<u64>>());
         }
+    }
+
+    #[cfg(not(feature = "mpi"))]
+    #[test]
+    fn without_mpi_there_is_a_remedy() {
+        let failure = join(true).err().expect("no MPI");
+        let d = &failure.diagnostics.0[0];
+        assert_eq!((d.code, failure.exit_code()), ("E0916", 7));
+        assert!(d.help.as_ref().is_some_and(|h| h.contains("--features mpi")));
+        assert!(join(false).is_ok_and(|g| g.size() == 1));
     }
 }

@@ -8,7 +8,7 @@
 //! | [`data`] | labelled pictures, augmented, in batches |
 //! | [`step`] | the compiled step and its state |
 //! | [`shards`] | a step in parts, whose gradients are added |
-//! | [`group`] | the processes that train together |
+//! | [`group`] | the processes that train together; `mpi` those of MPI |
 //! | [`run`] | the loop |
 //! | [`checkpoint`] | a run as one file |
 //! | [`log`] | the run's CSV |
@@ -24,6 +24,8 @@ pub mod data;
 pub mod events;
 pub mod group;
 pub mod log;
+#[cfg(feature = "mpi")]
+mod mpi;
 pub mod random;
 pub mod run;
 pub mod schedule;

@@ -103,8 +103,8 @@ pub fn check(c: &Checkpoint, network: &Graph, data: &str, settings: &Settings) -
 impl Job<'_> {
     /// Runs to the end, or until a signal.
     ///
-    /// Errors: E0803 (nothing of the checkpoints so far is lost), E0910 for a loss that is not finite, those of the data. A
-    /// failure is that of one rank; the others have an empty one.
+    /// Errors: E0803 (nothing of the checkpoints so far is lost), E0910 for a loss that is not finite, E0917, those of the
+    /// data. A failure is that of one rank; the others have an empty one.
     pub fn run(&self, from: Option<&Checkpoint>, report: &mut dyn FnMut(&Report)) -> Result<End, Failure> {
         let s = &self.source.settings;
         let mut progress = from.map(|c| c.run.progress).unwrap_or_default();
@@ -112,6 +112,7 @@ impl Job<'_> {
         let (begun, first) = (Instant::now(), progress.iteration);
         let (network, data) = (signature(&self.model.graph), self.source.set.fingerprint());
         let run = |progress: Progress| Run::new(network.clone(), data.clone(), s.clone(), progress);
+        self.compare(&run(progress), &step)?;
         let save = |step: &Step, progress: Progress| match group::leads(self.group) {
             true => checkpoint::write(self.out, &run(progress), &step.state(), self.keep),
             false => Ok(checkpoint::place(self.out, progress.iteration)),
@@ -193,6 +194,20 @@ impl Job<'_> {
         let writes = group::leads(self.group);
         let traces = writes.then(|| self.traces.open(iteration, &step.weights())).transpose()?;
         Ok((step, traces, Feed::start(self.source.clone(), iteration)?))
+    }
+
+    /// Refuses ranks that would not compute the same.
+    ///
+    /// Errors: E0917.
+    fn compare(&self, run: &Run, step: &Step) -> Result<(), Failure> {
+        if self.group.size() == 1 {
+            return Ok(());
+        }
+        let mut hash = Sha256::new();
+        hash.update(serde_json::to_string(run).unwrap_or_default());
+        hash.update([env!("CARGO_PKG_VERSION"), self.codes.step.target().name].join(" "));
+        step.state().iter().for_each(|(_, _, bytes)| hash.update(bytes));
+        group::same(self.group, &hash.finalize())
     }
 
     /// The old state is whole: it is saved, if it is finite itself.

@@ -11,6 +11,7 @@ mod examples;
 mod full_size;
 mod imagenet;
 mod import;
+mod mpi;
 mod opt;
 #[cfg(feature = "llvm")]
 mod ptx;
@@ -39,6 +40,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(full_size::tests());
     trials.extend(imagenet::tests());
     trials.extend(import::tests());
+    trials.extend(mpi::tests());
     trials.extend(opt::tests());
     trials.extend(report::tests());
     trials.extend(repro::tests());

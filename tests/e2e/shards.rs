@@ -13,7 +13,7 @@ pub fn tests() -> Vec<Trial> {
     ]
 }
 
-const SHARDED: [&str; 8] = ["--batch", "16", "--iters", "20", "--lr", "0.05", "--shards", "8"];
+pub const SHARDED: [&str; 8] = ["--batch", "16", "--iters", "20", "--lr", "0.05", "--shards", "8"];
 
 /// Steps in shards depend neither on threads nor on interruptions, and differ from whole ones.
 fn resume() {
