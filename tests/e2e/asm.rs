@@ -8,7 +8,7 @@ use backends::Backend;
 use backends::llvm::Llvm;
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 use ir::epilogue::Step;
-use ir::op::{Attr, Attrs, BodyCtx, BufType, lookup};
+use ir::op::{Attr, Attrs, BodyCtx, BufType, OpCtx, lookup};
 use ir::target::{TARGETS, Target, Tile};
 use ir::{Dim, Kernel, Layout, TensorType};
 use libtest_mimic::Trial;
@@ -22,6 +22,8 @@ pub fn tests() -> Vec<Trial> {
             trials.push(test(&name, move || check_tile(target, tile)));
             let name = format!("asm::winograd_{}_{}x{}_stays_in_registers", target.name, tile.pixels, tile.blocks);
             trials.push(test(&name, move || check_winograd(target, tile)));
+            let name = format!("asm::gradients_{}_{}x{}_stay_in_registers", target.name, tile.pixels, tile.blocks);
+            trials.push(test(&name, move || check_gradients(target, tile)));
         }
     }
     trials.push(test("asm::a_tile_too_large_is_found_out", || {
@@ -79,6 +81,46 @@ fn check_winograd(target: Target, tile: Tile) {
     let products: Vec<&Loop> = loops.iter().filter(|l| l.share() >= SHARE_OF_IDEAL * ideal).collect();
     assert!(!products.is_empty(), "no loop on {} is {ideal:.2} multiply-adds: {loops:?}", target.name);
     assert!(products.iter().all(|l| l.stack == 0), "{}: {products:?}", target.name);
+}
+
+/// Kernels of the backward pass: the loops that accumulate, in tiles of channels by channels.
+fn check_gradients(target: Target, tile: Tile) {
+    const SHARE: f64 = 0.75;
+    let (channels, oc) = (u64::from(2 * target.block), u64::from(tile.blocks * target.block));
+    let (x, g) = ([4, channels, 8, 8], [4, oc, 8, 8]);
+    let (strided, flipped) = ([4, channels, 4, 4], [oc, channels, 3, 3]);
+    let pad = ("pad", Attr::Quad([1; 4]));
+    let sizes = || Attr::Dims(vec![Dim::Size(4); 2]);
+    let parts = ("splits", Attr::Int(2));
+    let grid = vec![("rows", sizes()), ("columns", sizes()), ("strip", Attr::Int(2)), parts.clone()];
+    let direct = vec![pad.clone(), parts, ("kernel", Attr::Pair([3; 2]))];
+    let input = vec![pad, ("input", Attr::Pair([8; 2])), ("stride", Attr::Pair([2; 2]))];
+    for (name, operands, attrs) in [
+        ("winograd_grad_weight", [x, g], grid),
+        ("conv2d_grad_weight", [x, g], direct),
+        ("conv2d_grad_input", [strided, flipped], input),
+    ] {
+        let kernel = offered(&only(target, tile), name, &operands, attrs);
+        let (loops, ideal) = (hot_loops(&kernel), ideal_share(&target, tile));
+        let sums: Vec<&Loop> = loops.iter().filter(|l| l.share() >= SHARE * ideal).collect();
+        assert!(!sums.is_empty(), "{name}: no loop on {} is {ideal:.2} multiply-adds: {loops:?}", target.name);
+        assert!(sums.iter().all(|l| l.stack == 0), "{name} on {}: {sums:?}", target.name);
+    }
+}
+
+/// The kernel of the first offer for an op without epilogue.
+fn offered(target: &Target, op: &str, operands: &[[u64; 4]], attrs: Vec<(&'static str, Attr)>) -> (Kernel, Target) {
+    let op = lookup(op).expect("the op table has it");
+    let attrs = attrs.into_iter().fold(Attrs::defaults(op), |all, (name, value)| all.set(name, value));
+    let types: Vec<TensorType> = operands.iter().map(|d| TensorType::f32(d)).collect();
+    let ctx = OpCtx { operands: &types, attrs: &attrs, epilogue: &[], results: &[], batch: 1 };
+    let results = (op.shape)(&ctx).unwrap_or_else(|p| panic!("{}: {}", op.name, p.message));
+    let all = |types: &[TensorType]| types.iter().map(|t| BufType::of(t, 1)).collect::<Vec<_>>();
+    let mut ctx = BodyCtx { operands: all(&types), results: all(&results), attrs: &attrs, epilogue: &[] };
+    let offer = passes::templates::offers(op, &ctx, target).swap_remove(0);
+    ctx.operands.iter_mut().zip(&offer.operands).for_each(|(t, &l)| t.layout = l);
+    ctx.results[0].layout = offer.result;
+    (passes::templates::build(op, &ctx, target).expect("what is offered can be built"), *target)
 }
 
 /// Winograd products for a strip that is one full tile and a narrower one.

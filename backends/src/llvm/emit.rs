@@ -30,6 +30,8 @@ pub struct Emitter<'c, 'm> {
     addresses: Addresses<'c>,
     regs: SecondaryMap<Reg, Option<BasicValueEnum<'c>>>,
     places: SecondaryMap<Buf, Option<Place<'c>>>,
+    /// Inside a loop that has all vector registers.
+    is_full: bool,
 }
 
 impl<'c, 'm> Emitter<'c, 'm> {
@@ -42,7 +44,7 @@ impl<'c, 'm> Emitter<'c, 'm> {
     ) -> Emitter<'c, 'm> {
         let addresses = Addresses::new(values.cx);
         let (regs, places) = (SecondaryMap::new(), SecondaryMap::new());
-        Emitter { b, values, kernel, function, addresses, regs, places }
+        Emitter { b, values, kernel, function, addresses, regs, places, is_full: false }
     }
 
     /// Says where a parameter or scratch buffer is.
@@ -202,6 +204,10 @@ impl<'c, 'm> Emitter<'c, 'm> {
             self.b.build_unconditional_branch(ahead)?
         };
         self.b.position_at_end(ahead);
+        let fills = !self.is_full && self.carries_a_tile(f);
+        if fills {
+            self.empty_registers()?;
+        }
         self.b.build_unconditional_branch(body)?;
         self.b.position_at_end(body);
         let var = self.b.build_phi(cx.i64_type(), &self.kernel.vars[f.var])?;
@@ -212,7 +218,9 @@ impl<'c, 'm> Emitter<'c, 'm> {
         let index = var.as_basic_value().into_int_value();
         self.addresses.enter(entry);
         self.addresses.define(f.var, index, range);
+        self.is_full |= fills;
         self.block(&f.body)?;
+        self.is_full &= !fills;
         self.addresses.leave();
 
         let step = cx.i64_type().const_int(f.step.cast_unsigned(), true);
@@ -238,6 +246,23 @@ impl<'c, 'm> Emitter<'c, 'm> {
         for (&r, v) in f.results.iter().zip(results) {
             self.regs[r] = Some(v);
         }
+        Ok(())
+    }
+
+    /// Whether a loop carries a register tile: vectors for more than half of the registers.
+    fn carries_a_tile(&self, f: &For) -> bool {
+        let vectors = f.params.iter().filter(|&&p| self.kernel.regs[p].lanes > 1).count();
+        vectors > 6
+    }
+
+    /// An empty assembly statement that overwrites all vector registers: constants of other loops, which LLVM hoists out
+    /// of all of them, are read again afterwards, instead of taking registers from a tile for which there are just enough.
+    fn empty_registers(&self) -> Built<()> {
+        let Some(clobbers) = self.values.machine.vector_clobbers() else { return Ok(()) };
+        let cx = self.values.cx;
+        let ty = cx.void_type().fn_type(&[], false);
+        let nothing = cx.create_inline_asm(ty, String::new(), clobbers, true, false, None, false);
+        self.b.build_indirect_call(ty, nothing, &[], "")?;
         Ok(())
     }
 

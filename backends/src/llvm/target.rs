@@ -59,6 +59,15 @@ impl Machine<'_> {
         matches!(self, Machine::Cpu(_))
     }
 
+    /// The vector registers as an assembly statement's clobbers, for vectors of that many; `None` on a GPU, whose
+    /// registers the assembler allocates.
+    pub fn vector_clobbers(self) -> Option<String> {
+        match self {
+            Machine::Cpu(t) => Some((0..t.registers).map(|i| format!("~{{xmm{i}}}")).collect::<Vec<_>>().join(",")),
+            Machine::Ptx => None,
+        }
+    }
+
     /// `llvm.fma` without FMA hardware becomes calls of `fmaf`; `llvm.fmuladd` becomes a product and a sum.
     pub fn fma_intrinsic(self) -> &'static str {
         match self {
