@@ -167,6 +167,15 @@ impl Stride {
     }
 }
 
+/// Channel blocks and tiles to allocate for so many, in scratch memory [points, blocks, tiles, block]: a transform writes
+/// all points of a tile one after the other, and were they a multiple of 1 KiB apart, as sizes of networks make them, more
+/// of them would share a set of the first cache than it has ways.
+pub fn apart([blocks, tiles]: [i64; 2], block: i64) -> [i64; 2] {
+    let is_apart = |&[blocks, tiles]: &[i64; 2]| blocks * tiles * block * 4 % 1024 != 0;
+    let wider = [[blocks, tiles], [blocks, tiles + 1], [blocks + 1, tiles], [blocks + 1, tiles + 1]];
+    wider.into_iter().find(is_apart).unwrap_or([blocks, tiles])
+}
+
 /// |M|, element by element.
 pub fn magnitudes(m: Matrix) -> Matrix {
     m.into_iter().map(|r| r.into_iter().map(f64::abs).collect()).collect()

@@ -6,7 +6,7 @@
 
 use super::common;
 use super::conv2d_grad_weight::{MAX_SPLITS, SPLITS, images_per_split};
-use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Stride, columns_times, rows_times};
+use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Stride, apart, columns_times, rows_times};
 use super::winograd_input::{self, At, Transform};
 use super::winograd_output::for_tiles;
 use crate::entity::{Buf, Reg};
@@ -19,6 +19,9 @@ use crate::types::{DType, Dim, TensorType};
 /// As of the other Winograd ops, for their grid; a filter's gradient is taken at stride 1 alone.
 const STRIDE: AttrDef =
     AttrDef { name: "stride", kind: AttrKind::Pair, default: Some("1x1"), doc: "1x1: no other is computed" };
+
+/// f32 elements of a cache line.
+const LINE: i64 = 16;
 
 pub const WINOGRAD_GRAD_WEIGHT: OpDef = OpDef {
     name: "winograd_grad_weight",
@@ -81,7 +84,8 @@ pub fn kernel(ctx: &BodyCtx, tiling: &Tiling) -> Kernel {
     let mut k = KernelBuilder::new(format!("winograd_grad_{}x{}_{channels}_{outputs}", grid.height(), grid.width()));
     let (ins, y) = common::params(&mut k, ctx);
     let mut tiles_of = |name: &str, channels: i64| {
-        k.scratch(name, dtype, &[tiling.together, 1, rows * columns, channels / block, grid.tiles(), block])
+        let [blocks, tiles] = apart([channels / block, grid.tiles()], block);
+        k.scratch(name, dtype, &[tiling.together, 1, rows * columns, blocks, tiles, block])
     };
     let (v, w) = (tiles_of("tiles", channels), tiles_of("gradients", outputs));
     let sums = k.scratch("sums", dtype, &[rows * columns, channels, outputs]);
@@ -89,6 +93,8 @@ pub fn kernel(ctx: &BodyCtx, tiling: &Tiling) -> Kernel {
     let spread = Spread::new(&mut k, ctx, &grid, [ins[1], w], tiling.lanes);
     let e = Emitter { tiling: *tiling, points: [rows, columns], size: [channels, outputs], v, w, sums, dtype };
 
+    let elements: Vec<i64> =
+        ctx.operands[..2].iter().map(|t| t.dims[1..].iter().product::<i64>() * tiling.together).collect();
     let split = k.tasks(splits);
     let part = images_per_split(images, splits);
     let first = &split * part;
@@ -103,7 +109,8 @@ pub fn kernel(ctx: &BodyCtx, tiling: &Tiling) -> Kernel {
             k.for_(0, channels / block, |k, b| transform.strip(k, &whole(&image, &b, &zero, &local)));
             k.for_(0, outputs / block, |k, b| spread.strip(k, &whole(&image, &b, &zero, &local)));
         });
-        e.add_products(k, grid.tiles());
+        let next = &first + (&group + 1) * tiling.together;
+        e.add_products(k, grid.tiles(), &Ahead { images: ins[..2].to_vec(), next, elements: elements.clone() });
     });
     e.write(&mut k, y, &split);
     k.finish()
@@ -112,6 +119,30 @@ pub fn kernel(ctx: &BodyCtx, tiling: &Tiling) -> Kernel {
 /// A block of channels of an image that is one strip, to be number `local` among the tiles.
 fn whole<'a>(image: &'a Affine, channel_block: &'a Affine, zero: &'a Affine, local: &'a Affine) -> At<'a> {
     At { image, strip: zero, channel_block, lane: zero, place: [local, zero] }
+}
+
+/// The images that come next, which the register tiles fetch while they compute: a transform alone waits for memory.
+struct Ahead {
+    images: Vec<Buf>,
+    /// The first of them, and the elements of each buffer.
+    next: Affine,
+    elements: Vec<i64>,
+}
+
+impl Ahead {
+    /// Fetches the part of register tile `number` of `of`.
+    fn fetch(&self, k: &mut KernelBuilder, number: &Affine, of: i64) {
+        for (&buf, elements) in self.images.iter().zip(&self.elements) {
+            let lines = (elements + LINE - 1) / LINE;
+            let first = (number * lines).floordiv(of);
+            let mut at = vec![Affine::constant(0); k.shape(buf).len()];
+            at[0] = self.next.clone();
+            for i in 0..(lines + of - 1) / of {
+                *at.last_mut().expect("invariant: an image has dimensions") = (&first + i) * LINE;
+                k.prefetch(buf, &at);
+            }
+        }
+    }
 }
 
 struct Emitter {
@@ -144,10 +175,11 @@ impl Emitter {
     }
 
     /// Adds the products of the tiles at hand.
-    fn add_products(&self, k: &mut KernelBuilder, tiles: i64) {
+    fn add_products(&self, k: &mut KernelBuilder, tiles: i64, ahead: &Ahead) {
         let ([channels, outputs], width) = (self.size, self.tiling.blocks * self.block());
+        let panels = outputs / width;
         k.for_(0, self.points[0] * self.points[1], |k, point| {
-            k.for_(0, outputs / width, |k, panel| {
+            k.for_(0, panels, |k, panel| {
                 // Equal register tiles; a vector's channels are unrolled, so that none needs a division.
                 let count = (channels + self.tiling.pixels - 1) / self.tiling.pixels;
                 if self.tiling.pixels == 1 {
@@ -159,6 +191,8 @@ impl Emitter {
                 }
                 let mut first = 0;
                 for i in 0..count {
+                    let number = (&point * panels + &panel) * count + i;
+                    ahead.fetch(k, &number, self.points[0] * self.points[1] * panels * count);
                     let pixels = channels / count + i64::from(i < channels % count);
                     let places: Vec<(Affine, Affine)> = (first..first + pixels)
                         .map(|c| ((c / self.block()).into(), (c % self.block()).into()))

@@ -130,7 +130,7 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
 
 /// What a byte of the transformed domain costs in the gradient of a filter beyond what it costs in a convolution: both
 /// operands are transformed for a single product.
-const GRADIENT_NS_PER_BYTE: f64 = 0.11;
+const GRADIENT_NS_PER_BYTE: f64 = 0.06;
 /// Bytes of a part's sums at the points, beyond which they would not stay near.
 const MOST_SUMS: i64 = 1 << 20;
 

@@ -5,7 +5,6 @@ mod ahead;
 mod output;
 
 use super::{Offer, Request, STREAM_NS_PER_BYTE, tiling, vector_cost_ns};
-use crate::group::CACHE_BYTES;
 use ir::entity::Reg;
 use ir::kernel::{KernelBuilder, Role};
 use ir::ops::winograd::{Grid, Stride};
@@ -103,7 +102,7 @@ pub fn build_grad_weight(r: &Request) -> Option<Kernel> {
 
 /// The register tile, and as many images together as make the products' sums long, if they divide a part.
 fn grad_weight_tiling(r: &Request) -> Option<Tiling> {
-    const LONG: i64 = 64;
+    const LONG: i64 = 32;
     let (&[images, channels, ..], &[splits, outputs, ..]) = (&r.ctx.operands[0].dims[..], &r.ctx.results[0].dims[..])
     else {
         return None;
@@ -164,15 +163,12 @@ pub fn build_conv(r: &Request) -> Option<Kernel> {
     Some(Output::new(r, offer, v)?.with_input())
 }
 
-/// Whether [`build_conv`] is the better way: the tiles of all images do not fit the caches, images and strips are tasks
-/// enough for all workers, and what a task reads again and again, the tiles of a strip and all weights, stays near.
+/// Whether [`build_conv`] is the better way: images and strips are tasks enough for all workers, and what a task reads
+/// again and again, the tiles of a strip and all weights, stays near.
 pub fn is_one_kernel(grid: &Grid, images: i64, [ic, oc]: [i64; 2], target: &Target) -> bool {
     const ENOUGH_TASKS: i64 = 16;
     let [i, j] = grid.points();
     let most = 2 * target.l2_bytes.cast_signed();
     let tiles = i * j * ic * grid.tiles() * 4;
-    images * grid.strips() * tiles > CACHE_BYTES.cast_signed()
-        && images * grid.strips() >= ENOUGH_TASKS
-        && i * j * ic * oc * 4 <= most
-        && tiles <= most
+    images * grid.strips() >= ENOUGH_TASKS && i * j * ic * oc * 4 <= most && tiles <= most
 }

@@ -17,7 +17,7 @@ use crate::templates::{Offer, Request, tiling};
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
 use ir::kernel::{Affine, KernelBuilder, Role};
-use ir::ops::winograd::{Grid, Matrix, Stride};
+use ir::ops::winograd::{Grid, Matrix, Stride, apart};
 use ir::ops::winograd_input::{At as Strip, Transform};
 use ir::ops::winograd_output::{self, Tile};
 use ir::{DType, Kernel};
@@ -79,7 +79,8 @@ impl<'a> Output<'a> {
     /// Scratch memory for the products of one panel and so many images.
     fn products_of(&self, k: &mut KernelBuilder, images: i64) -> Buf {
         let [rows, columns] = self.grid.points();
-        k.scratch("products", DType::F32, &[images, rows, columns, self.blocks, self.v[4], self.r.block()])
+        let [blocks, tiles] = apart([self.blocks, self.v[4]], self.r.block());
+        k.scratch("products", DType::F32, &[images, rows, columns, blocks, tiles, self.r.block()])
     }
 
     /// The tiles are operand 0.
@@ -114,7 +115,8 @@ impl<'a> Output<'a> {
     pub fn with_input(&self) -> Kernel {
         let (mut k, operands, y) = self.begin();
         let products = self.products_of(&mut k, 1);
-        let tiles = k.scratch("tiles", DType::F32, &[&[1, 1], &self.v[2..]].concat());
+        let [blocks, tiles] = apart([self.v[3], self.v[4]], self.r.block());
+        let tiles = k.scratch("tiles", DType::F32, &[1, 1, self.v[2], blocks, tiles, self.r.block()]);
         let matrix: &dyn Fn(Stride, i64) -> Matrix = &Stride::input_matrix;
         let lanes = self.r.target.block;
         let transform = Transform::new(&mut k, self.r.ctx, matrix, &self.grid, [operands[0], tiles], lanes);
