@@ -9,6 +9,9 @@ use std::io;
 use std::path::Path;
 use std::process::{Command, Output};
 
+/// Names of lld: its own, and Debian's.
+pub(super) const LLD: &[&str] = &["ld.lld", "ld.lld-22"];
+
 pub fn executable(linker: Linker, inputs: &Stage) -> Result<(), Diagnostics> {
     let own = match linker {
         Linker::Cc => &["-static-pie", "-nostdlib", "-nostartfiles"][..],
@@ -47,7 +50,7 @@ fn link(linker: Linker, own: &[&str], flags: &[&str], inputs: &Stage) -> Result<
     args.extend(["-o".to_string(), OUTPUT.to_string()]);
     args.extend(inputs.names.iter().cloned());
 
-    let programs: &[&str] = if linker == Linker::Cc { &["cc"] } else { &["ld.lld", "ld.lld-22"] };
+    let programs = if linker == Linker::Cc { &["cc"] } else { LLD };
     let (program, result) = run(programs, &args, inputs.directory())?;
     if !result.status.success() {
         return Err(refused(program, &String::from_utf8_lossy(&result.stderr)));
