@@ -1,4 +1,4 @@
-# make demo   install what is missing, build, compile a ResNet to one executable, run it on a picture
+# make demo   install what is missing, build, compile a trained ResNet-20 to one executable, classify pictures
 # make test   everything: file tests, oracles, end to end; FEATURES=mpi with training over MPI (tools/install-mpi.sh)
 # make bless  rewrite the expectations of file tests (read the difference line by line)
 

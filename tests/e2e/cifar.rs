@@ -1,4 +1,5 @@
-//! The six trained CIFAR-10 networks: exactly the stored predictions over 10,000 images, and the stored logits.
+//! The six trained CIFAR-10 networks: exactly the stored predictions over 10,000 images, and the stored logits. And the
+//! one that this compiler has trained: the test error that its log states.
 
 use super::{compare, data, directory, npy, path, rescc, run};
 use crate::{root, skip, test};
@@ -23,18 +24,35 @@ const NETS: [Net; 6] = [
 ];
 
 pub fn tests() -> Vec<Trial> {
-    NETS.iter()
-        .map(|net| {
-            let name = format!("e2e::cifar::{}", net.arch);
-            let Some(images) = data("cifar10/test_batch.bin") else {
-                return skip(&name, "cifar10/test_batch.bin is not there (tools/get-data.sh gets it)");
-            };
-            let Some(weights) = data(net.weights) else {
-                return skip(&name, &format!("{} is not there", net.weights));
-            };
-            test(&name, move || net.check(path(&images), path(&weights)))
-        })
-        .collect()
+    let published = NETS.iter().map(|net| {
+        let name = format!("e2e::cifar::{}", net.arch);
+        let Some(images) = data("cifar10/test_batch.bin") else {
+            return skip(&name, "cifar10/test_batch.bin is not there (tools/get-data.sh gets it)");
+        };
+        let Some(weights) = data(net.weights) else {
+            return skip(&name, &format!("{} is not there", net.weights));
+        };
+        test(&name, move || net.check(path(&images), path(&weights)))
+    });
+    published.chain([trained_by_rescc()]).collect()
+}
+
+/// `examples/resnet20`, compiled, answers as often rightly as the last line of its log says.
+fn trained_by_rescc() -> Trial {
+    let name = "e2e::cifar::trained_by_rescc";
+    let Some(images) = data("cifar10/test_batch.bin") else {
+        return skip(name, "cifar10/test_batch.bin is not there (tools/get-data.sh gets it)");
+    };
+    test(name, move || {
+        let (dir, from) = (directory(), root().join("examples/resnet20"));
+        let exe = dir.path().join("r20");
+        rescc(&["compile", path(&from.join("model.rir")), "-o", path(&exe)]);
+        let said = run(&exe, &["--eval", path(&images)]);
+        let log = std::fs::read_to_string(from.join("log.csv")).expect("the log lies beside the model");
+        let error: f64 = log.trim().rsplit(',').next().expect("a field").parse().expect("the test error comes last");
+        let right = (10_000.0 * (1.0 - error)).round();
+        assert!(said.contains(&format!("({right} of 10000)")), "{said} after an error of {error}");
+    })
 }
 
 impl Net {
