@@ -249,7 +249,7 @@ impl<'c, 'm> Emitter<'c, 'm> {
         Ok(())
     }
 
-    /// Whether a loop carries a register tile: vectors for more than half of the registers.
+    /// Whether a loop carries a register tile. The smallest, on any machine, has eight vectors; one at an edge may have less.
     fn carries_a_tile(&self, f: &For) -> bool {
         let vectors = f.params.iter().filter(|&&p| self.kernel.regs[p].lanes > 1).count();
         vectors > 6
