@@ -22,6 +22,9 @@ use crate::entity::{Buf, Reg, Var};
 use crate::types::DType;
 use cranelift_entity::PrimaryMap;
 
+/// f32 elements of a cache line.
+pub const LINE: i64 = 16;
+
 /// A loop bound: one affine form, or several of which the tightest counts.
 #[derive(Clone)]
 pub struct Bound(Vec<Affine>);
@@ -148,6 +151,23 @@ impl KernelBuilder {
 
     pub fn prefetch(&mut self, buf: Buf, at: &[Affine]) {
         self.push(Stmt::Prefetch { buf, at: at.to_vec() });
+    }
+
+    /// Fetches the part of `elements` f32 that is due to sharer `number` of `of`, who go through them one after the other.
+    /// `at` is the index of an element that begins a line.
+    pub fn prefetch_part(
+        &mut self,
+        buf: Buf,
+        elements: i64,
+        number: &Affine,
+        of: i64,
+        at: impl Fn(Affine) -> Vec<Affine>,
+    ) {
+        let lines = (elements + LINE - 1) / LINE;
+        let first = (number * lines).floordiv(of);
+        for i in 0..(lines + of - 1) / of {
+            self.prefetch(buf, &at((&first + i) * LINE));
+        }
     }
 
     /// `a` in every lane; the register itself if `lanes` is 1.

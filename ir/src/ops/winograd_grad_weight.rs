@@ -20,9 +20,6 @@ use crate::types::{DType, Dim, TensorType};
 const STRIDE: AttrDef =
     AttrDef { name: "stride", kind: AttrKind::Pair, default: Some("1x1"), doc: "1x1: no other is computed" };
 
-/// f32 elements of a cache line.
-const LINE: i64 = 16;
-
 pub const WINOGRAD_GRAD_WEIGHT: OpDef = OpDef {
     name: "winograd_grad_weight",
     doc: "dw = G^T [sum over tiles of (B^T x B) * (A g A^T)] G over part k of the images",
@@ -132,15 +129,11 @@ struct Ahead {
 impl Ahead {
     /// Fetches the part of register tile `number` of `of`.
     fn fetch(&self, k: &mut KernelBuilder, number: &Affine, of: i64) {
-        for (&buf, elements) in self.images.iter().zip(&self.elements) {
-            let lines = (elements + LINE - 1) / LINE;
-            let first = (number * lines).floordiv(of);
-            let mut at = vec![Affine::constant(0); k.shape(buf).len()];
-            at[0] = self.next.clone();
-            for i in 0..(lines + of - 1) / of {
-                *at.last_mut().expect("invariant: an image has dimensions") = (&first + i) * LINE;
-                k.prefetch(buf, &at);
-            }
+        for (&buf, &elements) in self.images.iter().zip(&self.elements) {
+            let between = k.shape(buf).len() - 2;
+            k.prefetch_part(buf, elements, number, of, |element| {
+                [vec![self.next.clone()], vec![0.into(); between], vec![element]].concat()
+            });
         }
     }
 }

@@ -2,10 +2,8 @@
 //! each line is fetched once, at the pace at which weights are used up.
 
 use ir::entity::Buf;
+use ir::kernel::build::LINE;
 use ir::kernel::{Affine, KernelBuilder};
-
-/// f32 elements of a cache line.
-const LINE: i64 = 16;
 
 /// Tile `number` of the `of` that use the same weights one after the other.
 pub struct Share {

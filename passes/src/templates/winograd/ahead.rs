@@ -3,10 +3,8 @@
 //! tiles of a task share them out, so that they arrive while the task computes.
 
 use ir::entity::Buf;
+use ir::kernel::build::LINE;
 use ir::kernel::{Affine, KernelBuilder};
-
-/// f32 elements of a cache line.
-const LINE: i64 = 16;
 
 /// Rows of some channel blocks of a blocked image, [N, C/b, H, W, b].
 pub struct Rows {
@@ -23,14 +21,11 @@ pub struct Rows {
 impl Rows {
     /// Fetches the part of register tile `number` of `of`.
     pub fn fetch(&self, k: &mut KernelBuilder, number: &Affine, of: i64) {
-        let of_block = (self.elements + LINE - 1) / LINE;
-        let lines = self.blocks * of_block;
-        let first = (number * lines).floordiv(of);
-        for i in 0..(lines + of - 1) / of {
-            let line = &first + i;
-            let block = &self.block + line.floordiv(of_block);
-            let place = line.modulo(of_block) * LINE;
-            k.prefetch(self.buf, &[self.image.clone(), block, self.row.clone(), 0.into(), place]);
-        }
+        // Whole lines.
+        let of_block = (self.elements + LINE - 1) / LINE * LINE;
+        k.prefetch_part(self.buf, self.blocks * of_block, number, of, |element| {
+            let block = &self.block + element.floordiv(of_block);
+            vec![self.image.clone(), block, self.row.clone(), 0.into(), element.modulo(of_block)]
+        });
     }
 }
