@@ -6,6 +6,7 @@
 //! | [`import`] | state dicts (.safetensors, .pth) to a graph and a weights file |
 //! | [`toolchain`] | targets, back ends and the evaluator of constants by name |
 //! | [`artefact`] | a compiled program to objects, libraries and executables |
+//! | [`code`] | a program with its machine code, to be run in this process |
 //! | [`input`] | pictures, arrays and random numbers as inputs |
 //! | [`verify`] | compiled code against the float64 reference, layer by layer |
 //! | [`bench`] | measurements of executables, call by call, beside an estimate |
@@ -31,6 +32,7 @@ pub mod artefact;
 pub mod bench;
 pub mod builders;
 pub mod cli;
+pub mod code;
 pub mod eval;
 pub mod figure;
 pub mod import;

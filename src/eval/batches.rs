@@ -1,7 +1,7 @@
 //! A compiled network that takes pictures in groups: the one loop of every evaluation.
 
+use crate::code::{Code, floats, set_floats};
 use crate::render::Failure;
-use crate::train::step::Code;
 use backends::exec::Execution;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -56,15 +56,10 @@ impl<'a> Batches<'a> {
             let pictures = x.par_chunks_exact_mut(elements).enumerate();
             pictures.try_for_each(|(i, x)| fill(first + i as u64, x))?;
             let memory = self.execution.input_mut(0).unwrap_or_default();
-            memory.as_chunks_mut::<4>().0.iter_mut().zip(&self.x).for_each(|(to, v)| *to = v.to_le_bytes());
+            set_floats(memory, &self.x);
             self.execution.run();
             see(here, &self.execution);
         }
         Ok(())
     }
-}
-
-/// The elements of a tensor in memory.
-pub fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
-    bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))
 }

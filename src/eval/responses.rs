@@ -3,12 +3,12 @@
 //! The response of a 3×3 convolution is its result after batch norm and before what follows (ReLU or addition). Its
 //! deviation is taken over all pictures, channels and places of the layer.
 
-use super::batches::{Batches, floats};
+use super::batches::Batches;
+use crate::code::{Code, floats};
 use crate::render::Failure;
 use crate::store::Model;
 use crate::toolchain::BackendName;
 use crate::train::data::{Pixels, Set};
-use crate::train::step::Code;
 use ir::entity::Value;
 use ir::epilogue::Step;
 use ir::target::Target;

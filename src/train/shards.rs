@@ -4,8 +4,7 @@
 //! other, and [`Group::sum`] goes on where that ends. Numbers of shards are powers of two, so that the mean is exact.
 
 use super::group::Group;
-use super::step::{Code, fill};
-use crate::eval::batches::floats;
+use crate::code::{Code, floats, set_floats};
 use crate::render::Failure;
 use backends::exec::Execution;
 use ir::Diagnostic;
@@ -100,7 +99,7 @@ impl<'a> Update<'a> {
 
     /// Computes the new parameters and momenta from the old ones and the mean gradients.
     pub fn run<'b>(&mut self, lr: f32, old: impl Iterator<Item = &'b [u8]>) {
-        fill(self.execution.input_mut(0).unwrap_or_default(), &[lr]);
+        set_floats(self.execution.input_mut(0).unwrap_or_default(), &[lr]);
         let mut i = 1;
         for bytes in old {
             self.execution.input_mut(i).unwrap_or_default().copy_from_slice(bytes);
@@ -131,7 +130,7 @@ fn deal(values: &[f32], execution: &mut Execution, first: usize) -> usize {
     let (mut i, mut at) = (first, 0);
     while let Some(memory) = execution.input_mut(i) {
         let end = at + memory.len() / size_of::<f32>();
-        fill(memory, &values[at..end]);
+        set_floats(memory, &values[at..end]);
         (i, at) = (i + 1, end);
     }
     at

@@ -6,76 +6,24 @@
 use super::group::Group;
 use super::settings::Settings;
 use super::shards::Update;
-use crate::artefact;
-use crate::eval::batches::{Batches, floats};
+use crate::code::{Code, floats, set_elements, set_floats};
+use crate::eval::batches::Batches;
 use crate::render::Failure;
-use crate::toolchain::{BackendName, JitEvaluator};
-use backends::cranelift::Jit;
-use backends::exec::{self, AlignedBytes, CompiledKernel, Execution};
+use crate::toolchain::BackendName;
+use backends::exec::Execution;
 use ir::graph::Def;
 use ir::store::TensorStore;
 use ir::target::Target;
-use ir::{Diagnostic, Graph, Program};
+use ir::{Diagnostic, Graph};
 use passes::autodiff::{
     INPUTS_BEFORE_STATE, OUTPUTS_BEFORE_STATE, StateKind, StateTensor, TrainOptions, apply_step, gradient_step,
     state_of, training_step,
 };
-use passes::pass::Log;
-use passes::pipeline::{Compiled, Options, PassOptions};
+use passes::pipeline::{Options, PassOptions};
 use runtime::host::topk;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// A program and its machine code.
-pub struct Code {
-    target: Target,
-    compiled: Compiled,
-    kernels: Vec<Arc<CompiledKernel>>,
-    constants: AlignedBytes,
-}
-
-impl Code {
-    /// Errors: those of the passes and the back end.
-    pub fn new(
-        graph: Graph,
-        store: Arc<dyn TensorStore>,
-        backend: BackendName,
-        options: &Options,
-    ) -> Result<Code, Failure> {
-        let jit = JitEvaluator(Jit::new()?);
-        let compiled = passes::pipeline::compile(graph, store, options, &jit)?;
-        let kernels = match backend {
-            BackendName::Cranelift => jit.0.kernels(&compiled.program.kernels)?,
-            BackendName::Llvm => exec::load(&*backend.get()?, &compiled.program.kernels, &options.target)?,
-        };
-        let constants = artefact::constants(&compiled.program, &*compiled.store)?;
-        Ok(Code { target: options.target, compiled, kernels, constants })
-    }
-
-    pub fn execution(&self) -> Result<Execution<'_>, Failure> {
-        Ok(Execution::with_kernels(self.kernels.clone(), &self.compiled.program, &self.constants)?)
-    }
-
-    /// Images that are computed at a time.
-    pub fn group(&self) -> usize {
-        self.compiled.program.batch as usize
-    }
-
-    pub fn program(&self) -> &Program {
-        &self.compiled.program
-    }
-
-    /// What the passes did.
-    pub fn log(&self) -> &Log {
-        &self.compiled.log
-    }
-
-    /// The target that the templates were chosen for.
-    pub fn target(&self) -> &Target {
-        &self.target
-    }
-}
 
 /// What is compiled before a run: the step, and the network with its parameters as inputs.
 pub struct Codes {
@@ -221,9 +169,9 @@ impl<'a> Step<'a> {
     }
 
     fn set_inputs(&mut self, x: &[f32], labels: &[i32], lr: f32) {
-        fill(self.input(0), x);
-        copy(self.input(1), labels.iter().map(|v| v.to_le_bytes()));
-        fill(self.input(2), &[lr]);
+        set_floats(self.input(0), x);
+        set_elements(self.input(1), labels.iter().map(|v| v.to_le_bytes()));
+        set_floats(self.input(2), &[lr]);
     }
 
     /// As [`run`](Self::run) of one shard, for the microseconds of each call.
@@ -347,13 +295,4 @@ impl<'a> Step<'a> {
     fn input(&mut self, i: usize) -> &mut [u8] {
         self.execution.input_mut(i).unwrap_or_default()
     }
-}
-
-/// Writes the elements of a tensor into its memory.
-pub fn fill(memory: &mut [u8], values: &[f32]) {
-    copy(memory, values.iter().map(|v| v.to_le_bytes()));
-}
-
-fn copy(memory: &mut [u8], values: impl Iterator<Item = [u8; 4]>) {
-    memory.as_chunks_mut::<4>().0.iter_mut().zip(values).for_each(|(to, v)| *to = v);
 }
