@@ -265,6 +265,9 @@ fn winograd() -> Vec<Case> {
         ("2,16,6,5 2,32,6,5", "rows=[4,2] columns=[4,1] strip=2 splits=1"),
         ("3,16,3,4 3,16,3,4", "rows=[3] columns=[2,2] strip=1 splits=2"),
         ("1,5,4,7 1,3,4,7", "rows=[4] columns=[4,3] strip=1 splits=3"),
+        ("2,16,8,4 2,16,8,4", "rows=[4,4] columns=[4] strip=1 splits=1"),
+        // Channels for several tasks.
+        ("2,64,4,7 2,128,4,7", "rows=[4] columns=[4,3] strip=1 splits=1"),
     ];
     all.extend(gradients.map(|(operands, attrs)| case("winograd_grad_weight", operands, attrs, "")));
     all.push(case("winograd_input", "3,5,4,4", "rows=[4] columns=[4] strip=1 block=1", ""));

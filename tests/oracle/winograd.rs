@@ -241,9 +241,10 @@ pub fn grad_weight(call: &Call) -> Truth {
     let y = Tensor::build(&[splits, g_image.dims[1], x.dims[1], 3, 3], |at| {
         let (mut sum, mut magnitude) = (0.0, 0.0);
         for n in at[0] * part..((at[0] + 1) * part).min(x.dims[0]) {
-            for (t, tile) in strips[0].iter().enumerate() {
+            let tiles = strips.iter().enumerate().flat_map(|(s, tiles)| tiles.iter().enumerate().map(move |t| (s, t)));
+            for (s, (t, tile)) in tiles {
                 for (i, j) in (0..height).flat_map(|i| (0..width).map(move |j| (i, j))) {
-                    let place = [n, 0, i * width + j, at[2], t, 0];
+                    let place = [n, s, i * width + j, at[2], t, 0];
                     let (w, w_magnitude) = spread(n, at[1], tile, i, j);
                     let factor = g(1, i, at[3]) * g(1, j, at[4]);
                     sum += factor * v.y.at(&place) * w;
@@ -255,7 +256,7 @@ pub fn grad_weight(call: &Call) -> Truth {
         sum
     });
     // Three transforms of at most two passes of six terms, and the sums of the products.
-    Truth::rounded(y, scale, 3 * 16 + part * strips[0].len())
+    Truth::rounded(y, scale, 3 * 16 + part * strips.len() * strips[0].len())
 }
 
 /// Aᵀ[Σ u·v]A, and the same of magnitudes.

@@ -245,6 +245,13 @@ impl Grid {
         self.rows.first() != self.rows.last() || self.columns.first() != self.columns.last()
     }
 
+    /// Makes strips as short as `fewest` tiles allow; a grid of several sizes of tiles is one strip.
+    pub fn cut_into_strips(&mut self, fewest: i64) {
+        let (count, columns) = (self.rows.len() as i64, self.columns.len() as i64);
+        let is_enough = |&strip: &i64| count % strip == 0 && strip * columns >= fewest && !self.is_mixed();
+        self.strip = (1..=count).find(is_enough).unwrap_or(count);
+    }
+
     pub fn strips(&self) -> i64 {
         self.rows.len() as i64 / self.strip
     }

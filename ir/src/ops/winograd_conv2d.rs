@@ -61,9 +61,10 @@ fn build(ctx: &BodyCtx, input: Matrices, output: Matrices) -> Kernel {
     let digits = common::tasks_over(&mut k, &[images, grid.strips()]);
     let [image, strip] = &digits[..] else { unreachable!("invariant: two digits") };
     let zero = &0.into();
-    transform.clear(&mut k);
+    winograd_input::clear(&mut k, &grid, tiles, ctx.operands[0].dtype, 1);
     k.for_(0, channels, |k, channel| {
-        let at = winograd_input::At { image, strip, channel_block: &channel, lane: zero, place: [zero; 2] };
+        let at =
+            winograd_input::At { image, strip, channel_block: &channel, lane: zero, place: [zero, zero, &channel] };
         transform.strip(k, &at);
     });
     k.for_(0, outputs, |k, channel| {

@@ -2,16 +2,16 @@
 //! `conv2d_grad_weight` gives for a 3×3 filter at stride 1 padded by 1, from a quarter of its products (Winograd's F(3,4)).
 //!
 //! x: [N,C,H,W]; g: [N,O,H,W]; dw: [splits, O, C, 3, 3]; parts as in `conv2d_grad_weight`. For each point the sum over the
-//! tiles of some images is a matrix product, which is added to the sums of the part.
+//! tiles of some strips is a matrix product, which is added to the sums of the part.
 
 use super::common;
 use super::conv2d_grad_weight::{MAX_SPLITS, SPLITS, images_per_split};
 use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Stride, apart, columns_times, rows_times};
-use super::winograd_input::{self, At, Transform};
+use super::winograd_input::{self, At, Transform, clear};
 use super::winograd_output::for_tiles;
 use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
-use crate::kernel::build::min_of;
+use crate::kernel::build::{LINE, min_of};
 use crate::kernel::{Affine, Kernel, KernelBuilder};
 use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
 use crate::types::{DType, Dim, TensorType};
@@ -29,14 +29,17 @@ pub const WINOGRAD_GRAD_WEIGHT: OpDef = OpDef {
     attrs: &[STRIDE, ROWS, COLUMNS, STRIP, SPLITS],
     shape,
     cost,
-    body: |ctx| kernel(ctx, &Tiling { lanes: 1, pixels: 1, blocks: 1, together: 1 }),
+    body: |ctx| {
+        let channels = [0, 1].map(|i| ctx.operands[i].dims[1]);
+        kernel(ctx, &Tiling { lanes: 1, pixels: 1, blocks: 1, together: 1, channels })
+    },
     grad: Gradient::None("made by passes, after gradients are taken"),
 };
 
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     let grid = Grid::of(ctx.attrs)?;
-    if grid.stride != Stride::One || grid.strips() != 1 {
-        return Err(common::bad_attr("the gradient of a filter has stride=1x1 and one strip"));
+    if grid.stride != Stride::One {
+        return Err(common::bad_attr("the gradient of a filter has stride=1x1"));
     }
     let ([c, h, w], [o, ..]) = (common::image(ctx, 0)?, common::image(ctx, 1)?);
     winograd_input::tiles(ctx, &grid, c)?;
@@ -64,11 +67,13 @@ pub struct Tiling {
     /// Register tile of the products: input channels × vectors of output channels.
     pub pixels: i64,
     pub blocks: i64,
-    /// Images whose tiles are summed before they are added to the sums of the part; they divide it.
+    /// Strips whose tiles are summed before they are added to the sums of the part, whose strips they divide.
     pub together: i64,
+    /// Input and output channels of a task; they divide those of the filter.
+    pub channels: [i64; 2],
 }
 
-/// The kernel: one task a part.
+/// The kernel: a task computes some input and output channels of a part.
 pub fn kernel(ctx: &BodyCtx, tiling: &Tiling) -> Kernel {
     let grid =
         Grid::of(ctx.attrs).unwrap_or_else(|p| unreachable!("invariant: the shape rule has checked {}", p.message));
@@ -77,75 +82,95 @@ pub fn kernel(ctx: &BodyCtx, tiling: &Tiling) -> Kernel {
         unreachable!("invariant: the shape rule gives five dimensions");
     };
     let (images, block, dtype) = (x.dims[0], i64::from(tiling.lanes), dw.dtype);
-    let [rows, columns] = grid.points();
+    let ([rows, columns], own) = (grid.points(), tiling.channels);
     let mut k = KernelBuilder::new(format!("winograd_grad_{}x{}_{channels}_{outputs}", grid.height(), grid.width()));
     let (ins, y) = common::params(&mut k, ctx);
     let mut tiles_of = |name: &str, channels: i64| {
         let [blocks, tiles] = apart([channels / block, grid.tiles()], block);
         k.scratch(name, dtype, &[tiling.together, 1, rows * columns, blocks, tiles, block])
     };
-    let (v, w) = (tiles_of("tiles", channels), tiles_of("gradients", outputs));
-    let sums = k.scratch("sums", dtype, &[rows * columns, channels, outputs]);
+    let (v, w) = (tiles_of("tiles", own[0]), tiles_of("gradients", own[1]));
+    let sums = k.scratch("sums", dtype, &[rows * columns, own[0], own[1]]);
     let transform = Transform::new(&mut k, ctx, &Stride::input_matrix, &grid, [ins[0], v], tiling.lanes);
     let spread = Spread::new(&mut k, ctx, &grid, [ins[1], w], tiling.lanes);
-    let e = Emitter { tiling: *tiling, points: [rows, columns], size: [channels, outputs], v, w, sums, dtype };
 
-    let elements: Vec<i64> =
-        ctx.operands[..2].iter().map(|t| t.dims[1..].iter().product::<i64>() * tiling.together).collect();
-    let split = k.tasks(splits);
-    let part = images_per_split(images, splits);
-    let first = &split * part;
+    let digits = common::tasks_over(&mut k, &[splits, channels / own[0], outputs / own[1]]);
+    let [split, channel, output] = &digits[..] else { unreachable!("invariant: three digits") };
+    let first_channel = [channel * own[0], output * own[1]];
+    let first_block = [channel * (own[0] / block), output * (own[1] / block)];
+    let e = Emitter { tiling: *tiling, points: [rows, columns], first_channel, v, w, sums, dtype };
+    let (part, strips) = (images_per_split(images, splits), grid.strips());
+    let first = split * part;
     let groups = match tiling.together {
-        1 => min_of([Affine::constant(part), &first * -1 + images]),
-        n => (part / n).into(),
+        1 => min_of([Affine::constant(part * strips), (&first * -1 + images) * strips]),
+        n => (part * strips / n).into(),
     };
     e.clear(&mut k);
+    [v, w].into_iter().for_each(|tiles| clear(&mut k, &grid, tiles, dtype, tiling.lanes));
     k.for_(0, groups, |k, group| {
+        let number = &first * strips + &group * tiling.together;
         k.for_(0, tiling.together, |k, local| {
-            let (image, zero) = (&first + (&group * tiling.together + &local), Affine::constant(0));
-            k.for_(0, channels / block, |k, b| transform.strip(k, &whole(&image, &b, &zero, &local)));
-            k.for_(0, outputs / block, |k, b| spread.strip(k, &whole(&image, &b, &zero, &local)));
+            let (image, strip) = ((&number + &local).floordiv(strips), (&number + &local).modulo(strips));
+            let (image, strip, zero) = (&image, &strip, &Affine::constant(0));
+            k.for_(0, own[0] / block, |k, b| {
+                let channel_block = &(&first_block[0] + &b);
+                transform.strip(k, &At { image, strip, channel_block, lane: zero, place: [&local, zero, &b] });
+            });
+            k.for_(0, own[1] / block, |k, b| {
+                let channel_block = &(&first_block[1] + &b);
+                spread.strip(k, &At { image, strip, channel_block, lane: zero, place: [&local, zero, &b] });
+            });
         });
-        let next = &first + (&group + 1) * tiling.together;
-        e.add_products(k, grid.tiles(), &Ahead { images: ins[..2].to_vec(), next, elements: elements.clone() });
+        let next = number + tiling.together;
+        let ahead = [0, 1].map(|i| {
+            let (buf, first_block, blocks) = (ins[i], first_block[i].clone(), own[i] / block);
+            Ahead { buf, first_block, blocks, next: next.clone(), together: tiling.together, grid: &grid, block }
+        });
+        e.add_products(k, grid.tiles(), &ahead);
     });
-    e.write(&mut k, y, &split);
+    e.write(&mut k, y, split);
     k.finish()
 }
 
-/// A block of channels of an image that is one strip, to be number `local` among the tiles.
-fn whole<'a>(image: &'a Affine, channel_block: &'a Affine, zero: &'a Affine, local: &'a Affine) -> At<'a> {
-    At { image, strip: zero, channel_block, lane: zero, place: [local, zero] }
-}
-
-/// The images that come next, which the register tiles fetch while they compute: a transform alone waits for memory.
-struct Ahead {
-    images: Vec<Buf>,
-    /// The first of them, and the elements of each buffer.
+/// The strips of an operand that come next, which the register tiles fetch while they compute: a transform alone waits for
+/// memory.
+struct Ahead<'a> {
+    buf: Buf,
+    first_block: Affine,
+    blocks: i64,
+    /// Number of the first strip, and how many.
     next: Affine,
-    elements: Vec<i64>,
+    together: i64,
+    grid: &'a Grid,
+    block: i64,
 }
 
-impl Ahead {
+impl Ahead<'_> {
     /// Fetches the part of register tile `number` of `of`.
     fn fetch(&self, k: &mut KernelBuilder, number: &Affine, of: i64) {
-        for (&buf, &elements) in self.images.iter().zip(&self.elements) {
-            let between = k.shape(buf).len() - 2;
-            k.prefetch_part(buf, elements, number, of, |element| {
-                [vec![self.next.clone()], vec![0.into(); between], vec![element]].concat()
-            });
-        }
+        let (grid, strips) = (self.grid, self.grid.strips());
+        let rows = if strips > 1 { grid.strip * grid.rows[0] } else { grid.height() };
+        // Whole lines.
+        let of_block = (rows * grid.width() * self.block + LINE - 1) / LINE * LINE;
+        let between = k.shape(self.buf).len() - 4;
+        k.prefetch_part(self.buf, self.together * self.blocks * of_block, number, of, |element| {
+            let strip = &self.next + element.floordiv(self.blocks * of_block);
+            let block = &self.first_block + element.floordiv(of_block).modulo(self.blocks);
+            let row = strip.modulo(strips) * rows;
+            let place = vec![strip.floordiv(strips), block, row];
+            [place, vec![0.into(); between], vec![element.modulo(of_block)]].concat()
+        });
     }
 }
 
 struct Emitter {
     tiling: Tiling,
     points: [i64; 2],
-    /// Input and output channels.
-    size: [i64; 2],
+    /// First input and output channel of the task.
+    first_channel: [Affine; 2],
     v: Buf,
     w: Buf,
-    /// [points, input channels, output channels]
+    /// [points, input channels, output channels] of the task
     sums: Buf,
     dtype: DType,
 }
@@ -157,7 +182,7 @@ impl Emitter {
 
     fn clear(&self, k: &mut KernelBuilder) {
         let zero = k.constant(self.dtype, self.tiling.lanes, 0.0);
-        let [channels, outputs] = self.size;
+        let [channels, outputs] = self.tiling.channels;
         k.for_(0, self.points[0] * self.points[1], |k, point| {
             k.for_(0, channels, |k, c| {
                 k.for_(0, outputs / self.block(), |k, o| {
@@ -168,8 +193,8 @@ impl Emitter {
     }
 
     /// Adds the products of the tiles at hand.
-    fn add_products(&self, k: &mut KernelBuilder, tiles: i64, ahead: &Ahead) {
-        let ([channels, outputs], width) = (self.size, self.tiling.blocks * self.block());
+    fn add_products(&self, k: &mut KernelBuilder, tiles: i64, ahead: &[Ahead; 2]) {
+        let ([channels, outputs], width) = (self.tiling.channels, self.tiling.blocks * self.block());
         let panels = outputs / width;
         k.for_(0, self.points[0] * self.points[1], |k, point| {
             k.for_(0, panels, |k, panel| {
@@ -185,7 +210,8 @@ impl Emitter {
                 let mut first = 0;
                 for i in 0..count {
                     let number = (&point * panels + &panel) * count + i;
-                    ahead.fetch(k, &number, self.points[0] * self.points[1] * panels * count);
+                    let of = self.points[0] * self.points[1] * panels * count;
+                    ahead.iter().for_each(|a| a.fetch(k, &number, of));
                     let pixels = channels / count + i64::from(i < channels % count);
                     let places: Vec<(Affine, Affine)> = (first..first + pixels)
                         .map(|c| ((c / self.block()).into(), (c % self.block()).into()))
@@ -242,7 +268,7 @@ impl Emitter {
 
     /// Gᵀ(sums)G to part `split` of the result.
     fn write(&self, k: &mut KernelBuilder, y: Buf, split: &Affine) {
-        let [channels, outputs] = self.size;
+        let [channels, outputs] = self.tiling.channels;
         let lanes = self.tiling.lanes;
         let [rows, columns] = self.points.map(|n| -> Matrix {
             (0..3).map(|tap| (0..n).map(|i| Stride::One.filter_row(i as usize)[tap]).collect()).collect()
@@ -270,7 +296,8 @@ impl Emitter {
                 k.for_(0, self.block(), |k, lane| {
                     for tap in 0..9 {
                         let v = k.load(taps, &[tap.into(), lane.clone()]);
-                        let to = [split.clone(), &first + &lane, c.clone(), (tap / 3).into(), (tap % 3).into()];
+                        let (o, c) = (&self.first_channel[1] + (&first + &lane), &self.first_channel[0] + &c);
+                        let to = [split.clone(), o, c, (tap / 3).into(), (tap % 3).into()];
                         k.store(y, &to, v);
                     }
                 });
@@ -329,8 +356,8 @@ impl<'a> Spread<'a> {
                 }
                 for (j, v) in (0..).zip(vs) {
                     let point = Affine::constant(i * columns + j);
-                    let [image, strip] = at.place.map(Affine::clone);
-                    let to = [image, strip, point, at.channel_block.clone(), tile.position.clone(), at.lane.clone()];
+                    let [image, strip, block] = at.place.map(Affine::clone);
+                    let to = [image, strip, point, block, tile.position.clone(), at.lane.clone()];
                     k.store(self.out, &to, v.unwrap_or(zero));
                 }
             }

@@ -82,7 +82,7 @@ fn build(ctx: &BodyCtx, lanes: u32, matrix: &dyn Fn(Stride, i64) -> Matrix) -> c
     let parts = block / i64::from(lanes);
     let digits = common::tasks_over(&mut k, &[images, strips, blocks, parts]);
     let [image, strip, channel_block, part] = &digits[..] else { unreachable!("invariant: four digits") };
-    let at = At { image, strip, channel_block, lane: &(part * i64::from(lanes)), place: [image, strip] };
+    let at = At { image, strip, channel_block, lane: &(part * i64::from(lanes)), place: [image, strip, channel_block] };
     Transform::new(&mut k, ctx, matrix, &grid, [ins[0], out], lanes).strip(&mut k, &at);
     k.finish()
 }
@@ -105,6 +105,21 @@ fn split_borders(runs: Vec<Tiles>) -> Vec<Tiles> {
     out
 }
 
+/// Makes scratch memory for tiles zero where there are several strips or sizes of tiles: the loops over the parts that
+/// they have in common, with each other and with the image's border, fill all of it, but the verifier cannot see it.
+pub fn clear(k: &mut KernelBuilder, grid: &Grid, tiles: Buf, dtype: DType, lanes: u32) {
+    if grid.strips() == 1 && !grid.is_mixed() {
+        return;
+    }
+    let zero = k.constant(dtype, lanes, 0.0);
+    let mut dims = k.shape(tiles).to_vec();
+    dims[5] /= i64::from(lanes);
+    common::nest(k, &dims, &mut |k, at| {
+        let [outer @ .., lane] = at else { unreachable!("invariant: tiles have six dimensions") };
+        k.store(tiles, &[outer, &[lane * i64::from(lanes)]].concat(), zero);
+    });
+}
+
 /// What is transformed, and where the tiles go.
 pub struct At<'a> {
     pub image: &'a Affine,
@@ -112,8 +127,8 @@ pub struct At<'a> {
     pub channel_block: &'a Affine,
     /// First channel inside the block.
     pub lane: &'a Affine,
-    /// Image and strip among the tiles.
-    pub place: [&'a Affine; 2],
+    /// Image, strip and channel block among the tiles.
+    pub place: [&'a Affine; 3],
 }
 
 /// Bᵀ x B of strips of operand 0.
@@ -146,28 +161,6 @@ impl<'a> Transform<'a> {
         let half = k.scratch("half", dtype, &[i * j, i64::from(lanes)]);
         let block = k.shape(out).last().copied().unwrap_or(1);
         Transform { ctx, matrix, grid, x, out, half, lanes, block, dtype }
-    }
-
-    /// Makes the tiles of a strip zero where there are several strips or sizes of tiles: the loops over the parts that
-    /// they have in common with the image's border fill them all, but the verifier cannot see it.
-    pub fn clear(&self, k: &mut KernelBuilder) {
-        if self.grid.strips() == 1 && !self.grid.is_mixed() {
-            return;
-        }
-        let zero = k.constant(self.dtype, self.lanes, 0.0);
-        let &[_, _, points, blocks, tiles, block] = k.shape(self.out) else {
-            unreachable!("invariant: tiles have six dimensions");
-        };
-        let at = |p: &Affine, b: &Affine, t: &Affine, lane: Affine| {
-            [0.into(), 0.into(), p.clone(), b.clone(), t.clone(), lane * i64::from(self.lanes)]
-        };
-        k.for_(0, points, |k, p| {
-            k.for_(0, blocks, |k, b| {
-                k.for_(0, tiles, |k, t| {
-                    k.for_(0, block / i64::from(self.lanes), |k, lane| k.store(self.out, &at(&p, &b, &t, lane), zero));
-                });
-            });
-        });
     }
 
     /// Transforms a block of channels of a strip.
@@ -223,14 +216,8 @@ impl<'a> Transform<'a> {
             let mut vs = rows_times(k, &by_columns, &xs);
             vs.resize(all_columns as usize, None);
             for (j, v) in (0..).zip(vs) {
-                let index = [
-                    at.place[0].clone(),
-                    at.place[1].clone(),
-                    Affine::constant(i * all_columns + j),
-                    at.channel_block.clone(),
-                    tile.clone(),
-                    at.lane.clone(),
-                ];
+                let ([image, strip, block], point) = (at.place.map(Affine::clone), i * all_columns + j);
+                let index = [image, strip, point.into(), block, tile.clone(), at.lane.clone()];
                 k.store(self.out, &index, v.unwrap_or(zero));
             }
         }

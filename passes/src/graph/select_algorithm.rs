@@ -131,8 +131,6 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
 /// What a byte of the transformed domain costs in the gradient of a filter beyond what it costs in a convolution: both
 /// operands are transformed for a single product.
 const GRADIENT_NS_PER_BYTE: f64 = 0.06;
-/// Bytes of a part's sums at the points, beyond which they would not stay near.
-const MOST_SUMS: i64 = 1 << 20;
 
 /// The gradient of a filter, by the transposed method.
 fn select_gradient(cx: &PassCtx, view: &GraphRef, n: Node) -> Verdict<Keep> {
@@ -164,11 +162,13 @@ fn select_gradient(cx: &PassCtx, view: &GraphRef, n: Node) -> Verdict<Keep> {
         let problem =
             Problem { stride: Stride::One, sizes, images, is_cached: true, is_packed: true, target: &cx.target };
         let mut grid = problem.grid(MAX_TILE);
-        grid.strip = grid.rows.len() as i64;
-        let [i, j] = grid.points();
-        let transformed = (images * grid.tiles() * i * j * (ic + oc) * 4) as f64;
-        let ns = problem.winograd_ns(&grid) + transformed * GRADIENT_NS_PER_BYTE;
-        let is_faster = ns < problem.direct_ns() && i * j * ic * oc * 4 <= MOST_SUMS;
+        grid.cut_into_strips(winograd::LONG_SUM_OF_TILES);
+        let ([i, j], [channels, outputs]) = (grid.points(), winograd::grad_weight_channels(&grid, [ic, oc]));
+        // Every task transforms its own channels.
+        let transformed = i * j * (ic * (oc / outputs) + oc * (ic / channels)) * 4;
+        let tiles = images * grid.strips() * grid.tiles();
+        let ns = problem.winograd_ns(&grid) + (tiles * transformed) as f64 * GRADIENT_NS_PER_BYTE;
+        let is_faster = ns < problem.direct_ns();
         if cx.winograd == Winograd::Auto && !is_faster {
             return Err(Keep::DirectIsFaster);
         }
@@ -263,10 +263,8 @@ impl Problem<'_> {
         let count = rows.len() as i64;
         let mut grid = Grid { stride: self.stride, rows, columns, strip: count };
         let [i, j] = grid.points();
-        let is_even = grid.classes().len() == 1;
-        if is_even && i * j * ic * oc * 4 <= 2 * self.target.l2_bytes.cast_signed() {
-            let long_enough = |&s: &i64| count % s == 0 && s * grid.columns.len() as i64 >= FEWEST_TILES;
-            grid.strip = (1..=count).find(long_enough).unwrap_or(count);
+        if i * j * ic * oc * 4 <= 2 * self.target.l2_bytes.cast_signed() {
+            grid.cut_into_strips(FEWEST_TILES);
         }
         grid
     }

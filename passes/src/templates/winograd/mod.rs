@@ -100,21 +100,35 @@ pub fn build_grad_weight(r: &Request) -> Option<Kernel> {
     given.eq(offer.operands).then(|| winograd_grad_weight::kernel(r.ctx, &tiling))
 }
 
-/// The register tile, and as many images together as make the products' sums long, if they divide a part.
+/// Tiles from which the sums of a gradient's products are long enough to be worth adding to those in memory.
+pub const LONG_SUM_OF_TILES: i64 = 24;
+/// Bytes of the sums of a task, which are read and written for every so many tiles.
+const MOST_SUMS: i64 = 600 << 10;
+
+/// Input and output channels of a task: the most whose sums stay near, since each task transforms its channels for itself.
+pub fn grad_weight_channels(grid: &Grid, [ic, oc]: [i64; 2]) -> [i64; 2] {
+    let [i, j] = grid.points();
+    let halves = |n: i64| std::iter::successors(Some(n), |n| (n % 32 == 0).then_some(n / 2)).collect::<Vec<_>>();
+    let all = halves(ic).into_iter().flat_map(|c| halves(oc).into_iter().map(move |o| [c, o]));
+    let fit = all.filter(|[c, o]| i * j * c * o * 4 <= MOST_SUMS);
+    fit.min_by_key(|&[c, o]| (ic * (oc / o) + oc * (ic / c), o)).unwrap_or([ic, oc])
+}
+
+/// The register tile, and as many strips together as make the products' sums long, if they divide a part.
 fn grad_weight_tiling(r: &Request) -> Option<Tiling> {
-    const LONG: i64 = 32;
-    let (&[images, channels, ..], &[splits, outputs, ..]) = (&r.ctx.operands[0].dims[..], &r.ctx.results[0].dims[..])
-    else {
+    let (&[images, ic, ..], &[splits, oc, ..]) = (&r.ctx.operands[0].dims[..], &r.ctx.results[0].dims[..]) else {
         return None;
     };
-    if channels % r.block() != 0 || outputs % r.block() != 0 || images % splits != 0 {
+    if ic % r.block() != 0 || oc % r.block() != 0 || images % splits != 0 {
         return None;
     }
-    let tile = tiling::pick_tile(r.target, outputs / r.block(), 0)?;
-    let (grid, part) = (Grid::of(r.ctx.attrs).ok()?, images / splits);
-    let long_enough = |n: &i64| part % n == 0 && n * grid.tiles() >= LONG;
-    let together = (1..=part).find(long_enough).unwrap_or(part);
-    Some(Tiling { lanes: r.target.block, pixels: tile.pixels.into(), blocks: tile.blocks.into(), together })
+    let grid = Grid::of(r.ctx.attrs).ok()?;
+    let channels = grad_weight_channels(&grid, [ic, oc]);
+    let tile = tiling::pick_tile(r.target, channels[1] / r.block(), 0)?;
+    let strips = images / splits * grid.strips();
+    let long_enough = |n: &i64| strips % n == 0 && n * grid.tiles() >= LONG_SUM_OF_TILES;
+    let together = (1..=strips).find(long_enough).unwrap_or(strips);
+    Some(Tiling { lanes: r.target.block, pixels: tile.pixels.into(), blocks: tile.blocks.into(), together, channels })
 }
 
 pub fn output_offers(r: &Request) -> Vec<Offer> {

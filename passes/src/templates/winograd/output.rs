@@ -18,7 +18,7 @@ use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
 use ir::kernel::{Affine, KernelBuilder, Role};
 use ir::ops::winograd::{Grid, Matrix, Stride, apart};
-use ir::ops::winograd_input::{At as Strip, Transform};
+use ir::ops::winograd_input::{At as Strip, Transform, clear};
 use ir::ops::winograd_output::{self, Tile};
 use ir::{DType, Kernel};
 
@@ -90,10 +90,13 @@ impl<'a> Output<'a> {
         let products = self.products_of(&mut k, together);
         let (groups, strips, panels) = (self.v[0] / together, self.v[1], self.r.ctx.operands[1].dims[0]);
         let t = k.tasks(groups * strips * panels);
-        // Neighbouring tasks share what is larger: a strip, whose tiles stay in the worker's cache for all panels, or
-        // with a single strip the weights of a panel, for all images.
-        let (group, strip, panel) = match strips {
-            1 => (t.modulo(groups), Affine::constant(0), t.floordiv(groups)),
+        // Neighbouring tasks share what would cost more to read again: the tiles of an image for each panel, or the
+        // weights for each image.
+        let is_panel_first = strips == 1
+            && panels * self.v[0] * self.v[4]
+                < groups * self.r.ctx.operands[1].dims[0] * self.r.ctx.operands[1].dims[3];
+        let (group, strip, panel) = match is_panel_first {
+            true => (t.modulo(groups), Affine::constant(0), t.floordiv(groups)),
             _ => (t.floordiv(panels).floordiv(strips), t.floordiv(panels).modulo(strips), t.modulo(panels)),
         };
         let first = group * together;
@@ -123,10 +126,11 @@ impl<'a> Output<'a> {
         let t = k.tasks(self.v[0] * self.v[1]);
         let place = |t: &Affine| [t.floordiv(self.v[1]), t.modulo(self.v[1])];
         let ([image, strip], next, zero) = (place(&t), place(&(&t + 1)), Affine::constant(0));
-        transform.clear(&mut k);
+        clear(&mut k, &self.grid, tiles, DType::F32, lanes);
         k.for_(0, self.v[3], |k, block| {
             let (image, strip) = (&image, &strip);
-            transform.strip(k, &Strip { image, strip, channel_block: &block, lane: &zero, place: [&zero; 2] });
+            let place = [&zero, &zero, &block];
+            transform.strip(k, &Strip { image, strip, channel_block: &block, lane: &zero, place });
         });
         k.for_(0, self.r.ctx.operands[1].dims[0], |k, panel| {
             let place = [zero.clone(), zero.clone()];
@@ -220,8 +224,9 @@ impl<'a> Output<'a> {
             let (pixels, count) = (run[0], run.len() as i64);
             let body = |k: &mut KernelBuilder, tile: &Affine, in_point: Affine| {
                 self.fetch_ahead(k, w, &(number + &in_point));
-                let number = &w.local * of_image + in_point;
-                self.register_tile(k, w, point, tile, pixels, Share { number, of });
+                let number = &w.local * of_image + &in_point;
+                let shares = [Share { number, of }, Share { number: in_point, of: of_image }];
+                self.register_tile(k, w, point, tile, pixels, shares);
             };
             if count == 1 {
                 body(k, &start.into(), before.into());
@@ -240,7 +245,7 @@ impl<'a> Output<'a> {
         [i, j]: [&Affine; 2],
         tile: &Affine,
         pixels: i64,
-        share: Share,
+        [weights_ahead, tiles_ahead]: [Share; 2],
     ) {
         let point = i * self.grid.points()[1] + j;
         let (block, lanes) = (self.r.block(), self.r.target.block);
@@ -261,7 +266,10 @@ impl<'a> Output<'a> {
                 let weights = k.view(w.operands[1], &[w.panel.clone(), point.clone(), &c * block, zero()], true);
                 if is_single_strip {
                     let next = [w.panel.clone(), &point + 1, zero(), zero()];
-                    share.fetch(k, w.operands[1], next, &c, [channel_blocks, block * self.blocks * block]);
+                    weights_ahead.fetch(k, w.operands[1], next, &c, [channel_blocks, block * self.blocks * block]);
+                    let [image, strip] = w.place.clone();
+                    let next = [image, strip, &point + 1, zero(), zero(), zero()];
+                    tiles_ahead.fetch(k, w.tiles, next, &c, [channel_blocks, self.v[4] * block]);
                 }
                 for lane in 0..block {
                     let u: Vec<Reg> = (0..self.blocks)
