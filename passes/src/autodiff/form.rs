@@ -1,5 +1,8 @@
 //! A network as it trains: parameters are inputs, batch norms use the statistics of the batch and pass them on to the
 //! running ones, epilogues are ops of their own, and the loss stands where a softmax may have stood.
+//!
+//! A strided 1×1 convolution becomes one at stride 1 on a copy of the pixels that it reads. Its gradients, by the rules
+//! of these two ops, are then dense convolutions, which are twice as fast as strided ones.
 
 use super::sweep::{Done, sweep};
 use super::{TrainOptions, at, momentum_of, tensor_of};
@@ -101,6 +104,15 @@ fn is_frozen(tensor: &str, options: &TrainOptions) -> bool {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.ends_with('.'))
     };
     options.frozen.iter().any(under)
+}
+
+/// Whether a node is a convolution of some pixels alone: its filter has one tap and skips the others.
+fn reads_a_sample(g: &Graph, n: Node) -> bool {
+    let d = &g.nodes[n];
+    d.op.name == "conv2d"
+        && g.ty(d.operands[1]).dims(1)[2..] == [1, 1]
+        && d.attrs.pair("stride") != [1, 1]
+        && d.attrs.quad("pad") == [0; 4]
 }
 
 /// The graph under construction.
@@ -229,9 +241,16 @@ impl<'a> Form<'a> {
         if d.op.name == "batch_norm" && self.trains(n) {
             return self.batch_norm(n);
         }
-        let operands: Vec<Value> = d.operands.iter().map(|&v| self.value(v)).collect();
+        let mut operands: Vec<Value> = d.operands.iter().map(|&v| self.value(v)).collect();
         let own = operands.len() - d.epilogue.iter().map(|s| s.operands().len()).sum::<usize>();
-        let attrs: Vec<(&'static str, Attr)> = d.attrs.0.iter().map(|(&name, a)| (name, a.clone())).collect();
+        let mut attrs = d.attrs.clone();
+        if reads_a_sample(g, n) {
+            let name = self.name(&format!("{}.sample", g.name(d.results[0])));
+            let step = Attr::Pair(attrs.pair("stride"));
+            operands[0] = self.b.op(&name, "subsample", &operands[..1], &[("step", step)])?;
+            attrs = attrs.set("stride", Attr::Pair([1, 1]));
+        }
+        let attrs: Vec<(&'static str, Attr)> = attrs.0.iter().map(|(&name, a)| (name, a.clone())).collect();
         let mut names: Vec<String> = d.results.iter().map(|&v| g.name(v).to_string()).collect();
         if !d.epilogue.is_empty() {
             names = vec![self.name(&format!("{}.sum", g.name(d.results[0])))];
