@@ -337,6 +337,7 @@ fn training() -> Vec<Case> {
         c("transpose", "16,64", ""),
         c("dense_grad_weight", "5,13 5,7", ""),
         c("dense_grad_weight", "1,64 1,10", ""),
+        c("dense_grad_weight", "7,48 7,17", ""),
         c("softmax_grad", "3,10 3,10", ""),
         c("softmax_grad", "13 13", ""),
         c("softmax_grad", "2,3,5 2,3,5", ""),

@@ -9,6 +9,7 @@ mod conv_direct;
 mod conv_grad_input;
 mod conv_grad_weight;
 mod dense;
+mod dense_grad_weight;
 mod elementwise;
 mod epilogue;
 mod pool;
@@ -65,6 +66,7 @@ static TABLE: &[Template] = &[
     Template { ops: &["conv2d_grad_input"], offers: conv_grad_input::offers, build: conv_grad_input::build },
     Template { ops: &["conv2d_grad_weight"], offers: conv_grad_weight::offers, build: conv_grad_weight::build },
     Template { ops: &["dense"], offers: dense::offers, build: dense::build },
+    Template { ops: &["dense_grad_weight"], offers: dense_grad_weight::offers, build: dense_grad_weight::build },
     Template { ops: &["max_pool", "avg_pool"], offers: pool::offers, build: pool::build },
     Template { ops: &["max_pool_grad"], offers: pool_grad::offers, build: pool_grad::build },
     Template { ops: &["global_avg_pool"], offers: pool::global_offers, build: pool::build_global },
