@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[3]
 HOME = ROOT / "target" / "peers"
 
 # Part of the folder's name; raised whenever networks.py or a file writer changes what it writes.
-RECIPE = 1
+RECIPE = 2
 
 
 @dataclass(frozen=True)

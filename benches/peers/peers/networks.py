@@ -1,7 +1,7 @@
 """Seeded residual networks as torch modules, with weights and batch-norm statistics that behave like trained ones.
 
 ImageNet networks are torchvision's (v1.5: the 3x3 convolution of a bottleneck has the stride). CIFAR networks follow
-section 4.2 of He et al. 2015 with shortcut A. Tensor names are torchvision's for both.
+section 4.2 of He et al. 2015, with shortcut A unless another is asked for. Tensor names are those of `rescc new`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,14 @@ class ShortcutA(nn.Module):
         return functional.pad(thin, (0, 0, 0, 0, self.pad, self.pad))
 
 
+def projection(channels_in: int, channels_out: int) -> nn.Module:
+    """Shortcuts B and C."""
+    stride = 1 if channels_in == channels_out else 2
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out))
+
+
 class CifarBlock(nn.Module):
-    def __init__(self, channels_in: int, channels_out: int) -> None:
+    def __init__(self, channels_in: int, channels_out: int, option: str) -> None:
         super().__init__()
         grows = channels_in != channels_out
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, 2 if grows else 1, 1, bias=False)
@@ -41,7 +47,10 @@ class CifarBlock(nn.Module):
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels_out)
         self.relu = nn.ReLU()
-        self.shortcut = ShortcutA(channels_in, channels_out) if grows else nn.Identity()
+        if option == "C" or option == "B" and grows:
+            self.shortcut = projection(channels_in, channels_out)
+        else:
+            self.shortcut = ShortcutA(channels_in, channels_out) if grows else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         branch = self.relu(self.bn1(self.conv1(x)))
@@ -49,7 +58,7 @@ class CifarBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, option: str) -> None:
         super().__init__()
         blocks = (depth - 2) // 6
         self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
@@ -59,22 +68,22 @@ class CifarResNet(nn.Module):
         for stage, width in enumerate((16, 32, 64), start=1):
             body = []
             for _ in range(blocks):
-                body.append(CifarBlock(channels, width))
+                body.append(CifarBlock(channels, width, option))
                 channels = width
             setattr(self, f"layer{stage}", nn.Sequential(*body))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(64, 10)
+        self.linear = nn.Linear(64, 10)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return self.fc(torch.flatten(self.avgpool(x), 1))
+        return self.linear(torch.flatten(self.avgpool(x), 1))
 
 
-def build(net: str) -> nn.Module:
-    """The network with whatever weights torch gives it, in evaluation mode."""
+def build(net: str, option: str = "A") -> nn.Module:
+    """The network with whatever weights torch gives it, in evaluation mode; `option` is the shortcut of a CIFAR network."""
     if net in CIFAR:
-        return CifarResNet(int(re.sub(r"\D", "", net))).eval()
+        return CifarResNet(int(re.sub(r"\D", "", net)), option).eval()
     import torchvision
 
     return getattr(torchvision.models, net)(weights=None).eval()
@@ -95,13 +104,13 @@ def images(net: str, count: int, seed: int = INPUT_SEED) -> np.ndarray:
     return out
 
 
-def seeded(net: str) -> nn.Module:
+def seeded(net: str, option: str = "A") -> nn.Module:
     """The network with He-initialised weights, drawn from one seed, and measured batch-norm statistics.
 
     The last scale of each block is small, as training leaves it, so that the sum over many blocks does not grow; mean
     and variance are those of real activations, so that nothing explodes or vanishes on the way.
     """
-    model = build(net)
+    model = build(net, option)
     rng = np.random.default_rng(WEIGHT_SEED)
     closing = _closing_norms(model)
     with torch.no_grad():
@@ -122,9 +131,9 @@ def seeded(net: str) -> nn.Module:
     return model.eval()
 
 
-def load(net: str, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
+def load(net: str, tensors: Mapping[str, torch.Tensor], option: str = "A") -> nn.Module:
     """The network with these tensors; what is missing or unknown is an error, counters of batches apart."""
-    model = build(net)
+    model = build(net, option)
     missing, unknown = model.load_state_dict(tensors, strict=False)
     if missing := [name for name in missing if not name.endswith("num_batches_tracked")]:
         raise ValueError(f"tensors are missing: {missing[:3]}")

@@ -41,9 +41,9 @@ class Executable:
             return
         rir = self.files.rir
         rir.parent.mkdir(parents=True, exist_ok=True)
-        _call([self.rescc, "import", self.files.weights, "--arch", self.case.net, "-o", rir, "--quiet"])
+        call([self.rescc, "import", self.files.weights, "--arch", self.case.net, "-o", rir, "--quiet"])
         with whole(self.path) as part:
-            _call([self.rescc, "compile", rir, "-o", part, "--emit", "exe", "--target", "native", "--batch", self.case.batch,
+            call([self.rescc, "compile", rir, "-o", part, "--emit", "exe", "--target", "native", "--batch", self.case.batch,
                    "--winograd", self.winograd, "--quiet"])
         stamp.write_text(made_by)
 
@@ -53,7 +53,7 @@ class Executable:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.unlink(missing_ok=True)
         begin = time.perf_counter()
-        _call([self.path, "--npy", self.files.x, "--out", out, *self._shape()])
+        call([self.path, "--npy", self.files.x, "--out", out, *self._shape()])
         self.load_ms = (time.perf_counter() - begin) * 1e3
         if not self.run_ms:
             self._measure_memory()
@@ -91,7 +91,7 @@ class Executable:
         process.stdout.close()
 
     def _bench(self, warmup: int, iterations: int) -> dict:
-        return _json(_call(self._bench_command(warmup, iterations)), self.path)
+        return _json(call(self._bench_command(warmup, iterations)), self.path)
 
     def _bench_command(self, warmup: int, iterations: int) -> list[str]:
         return [str(self.path), "--bench", *self._shape(), "--warmup", str(warmup), "--iterations", str(iterations), "--json"]
@@ -100,7 +100,8 @@ class Executable:
         return ["--threads", str(self.case.threads), "--batch", str(self.case.batch)]
 
 
-def _call(command: list[object]) -> str:
+def call(command: list[object]) -> str:
+    """Standard output of a command; `Failed` says what it said first if it fails."""
     words = [str(word) for word in command]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S)
