@@ -120,6 +120,7 @@ fn dense() -> Vec<Case> {
     vec![
         d("1,64 10,64", "bias"),
         d("3,512 7,512", ""),
+        d("2,300 27,300", "bias"),
         d("1,13 1000,13", "bias relu"),
         d("5,7 13,7", "scale_shift clamp"),
         d("5,7 13,7", "relu_grad"),

@@ -123,13 +123,16 @@ impl Plan {
         let row_bytes = (conv.stride[0].cast_signed() * w * strip_channels + q * blocks * block) * 4;
         let row_block = (r.target.l1_bytes.cast_signed() * 2 / 3 / row_bytes).clamp(1, p.min(h));
         let row_block = tiling::split(p, row_block)[0];
-        // The sums of a task stay in a part of L2.
+        // The sums of a task stay in a part of L2. Each group of panels reads the image again, each of strips the gradient.
         let bytes = pairs.len() as i64 * rows * blocks * block * 4;
         let most = (r.target.l2_bytes.cast_signed() / 8 / bytes).max(1);
-        let task_strips = tiling::split(strips, most)[0];
-        let strip_groups = (strips + task_strips - 1) / task_strips;
-        let spare = splits * panels * strip_groups / ENOUGH_TASKS;
-        let task_panels = tiling::split(panels, (most / task_strips).min(spare).max(1))[0];
+        let groups = |all: i64, each: i64| (all + each - 1) / each;
+        let even = |all: i64| (1..=all).map(move |most| tiling::split(all, most)[0]);
+        let enough = (splits * panels * strips).min(ENOUGH_TASKS);
+        let (task_panels, task_strips) = even(panels)
+            .flat_map(|a| even(strips).map(move |b| (a, b)))
+            .filter(|&(a, b)| a * b <= most && splits * groups(panels, a) * groups(strips, b) >= enough)
+            .min_by_key(|&(a, b)| (groups(panels, a) * ic * h * w + groups(strips, b) * oc * p * q, b))?;
         Some(Plan {
             conv,
             is_plain,

@@ -1,18 +1,21 @@
 //! Dense layer on panels of output channels: packed GEMM, and for one image a matrix-vector product.
 //!
 //! A tile is P images × B vectors of output channels; each weight is read once per tile, in order. What is left
-//! of the last panel is done by whole vectors, then channel by channel.
+//! of the last panel is done by whole vectors, then channel by channel. Long sums are sums of shorter ones, which round
+//! less: a thousand classes are one sum in the gradient of the layer's input.
 
 use super::epilogue::{self, At};
 use super::tiling;
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
-use ir::kernel::build::{max_of, min_of};
+use ir::kernel::build::{Bound, max_of, min_of};
 use ir::kernel::{Affine, KernelBuilder, Role};
 use ir::{DType, Kernel, Layout};
 
 /// Vectors of one panel if there is one image: enough accumulators to cover most of the latency.
 const VECTORS_FOR_ONE_IMAGE: u32 = 4;
+/// Most terms that are added one after the other.
+const CHAIN: i64 = 256;
 
 pub fn offers(r: &Request) -> Vec<Offer> {
     let Some(panel) = panel(r) else { return Vec::new() };
@@ -110,11 +113,10 @@ impl Gemm<'_> {
         let bias: Vec<Reg> =
             (0..columns.count).map(|b| epilogue::start(k, self.r.ctx, &self.operands, &channel(b), lanes)).collect();
         let start: Vec<Reg> = (0..pixels).flat_map(|_| bias.iter().copied()).collect();
-        let sums = k.for_carry(0, self.inputs, &start, |k, i, sums| {
+        let sums = self.sum(k, &start, |k, i, sums| {
             let w: Vec<Reg> = (0..columns.count)
                 .map(|b| k.load_vec(self.operands[1], lanes, &[p.clone(), i.clone(), offset(b).into()]))
                 .collect();
-            let mut sums = sums.to_vec();
             for m in 0..pixels {
                 let x = k.load(self.operands[0], &[image + m, i.clone()]);
                 let x = k.splat(x, lanes);
@@ -123,7 +125,6 @@ impl Gemm<'_> {
                     *sum = k.fma(x, w, *sum);
                 }
             }
-            sums
         });
         for m in 0..pixels {
             for b in 0..columns.count {
@@ -136,6 +137,32 @@ impl Gemm<'_> {
         }
     }
 
+    /// `start` and what `add` adds to it for each input.
+    fn sum(
+        &self,
+        k: &mut KernelBuilder,
+        start: &[Reg],
+        add: impl Fn(&mut KernelBuilder, &Affine, &mut [Reg]),
+    ) -> Vec<Reg> {
+        let chain = |k: &mut KernelBuilder, [from, to]: [Bound; 2], start: &[Reg]| {
+            k.for_carry(from, to, start, |k, i, sums| {
+                let mut sums = sums.to_vec();
+                add(k, &i, &mut sums);
+                sums
+            })
+        };
+        if self.inputs <= CHAIN {
+            return chain(k, [0.into(), self.inputs.into()], start);
+        }
+        let parts = (self.inputs + CHAIN - 1) / CHAIN;
+        k.for_carry(0, parts, start, |k, part, sums| {
+            let (from, to) = (&part * CHAIN, min_of([(&part + 1) * CHAIN, self.inputs.into()]));
+            let zero: Vec<Reg> = start.iter().map(|&r| k.constant(DType::F32, k.ty(r).lanes, 0.0)).collect();
+            let of_part = chain(k, [from.into(), to], &zero);
+            sums.iter().zip(of_part).map(|(&sum, part)| k.add(sum, part)).collect()
+        })
+    }
+
     /// Channels `from..to` of panel `p` one by one.
     fn scalars(&self, k: &mut KernelBuilder, p: &Affine, from: i64, to: i64) {
         let images = self.r.ctx.operands[0].dims[0];
@@ -144,10 +171,10 @@ impl Gemm<'_> {
                 let panel = self.r.ctx.operands[1].physical()[2];
                 let channel = p * panel + &c;
                 let start = epilogue::start(k, self.r.ctx, &self.operands, &channel, 1);
-                let sum = k.for_carry(0, self.inputs, &[start], |k, i, sum| {
+                let sum = self.sum(k, &[start], |k, i, sum| {
                     let w = k.load(self.operands[1], &[p.clone(), i.clone(), c.clone()]);
-                    let x = k.load(self.operands[0], &[image.clone(), i]);
-                    vec![k.fma(x, w, sum[0])]
+                    let x = k.load(self.operands[0], &[image.clone(), i.clone()]);
+                    sum[0] = k.fma(x, w, sum[0]);
                 });
                 let index = [image.clone(), channel.clone()];
                 let at = At { channel, index: &index, lanes: 1 };
