@@ -1,7 +1,8 @@
 //! The command line: one file a verb, which parses its arguments, calls, and gives back a [`Done`].
 //!
 //! Results go to standard output, everything about progress and problems to standard error. With `--json` a verb
-//! prints one document and nothing else. This module alone prints, maps failures to exit codes, and exits.
+//! prints one document and nothing else; one that takes hours prints events before it, and each of all on a line. This
+//! module alone prints, maps failures to exit codes, and exits.
 
 mod bench;
 mod check;
@@ -22,6 +23,7 @@ mod repro;
 mod run;
 mod targets;
 mod train;
+mod train_progress;
 mod tune;
 mod verify;
 
@@ -60,7 +62,7 @@ struct Global {
     /// Say more; may be repeated
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Print one JSON document
+    /// Print one JSON document, or while training one a line
     #[arg(long, global = true)]
     json: bool,
     /// When to use colour
@@ -129,6 +131,15 @@ impl Env {
         }
     }
 
+    /// With `--json`: one line about what `verb` is doing, before its document. `fields` is an object.
+    pub fn tell(&self, verb: &str, event: &str, mut fields: Value) {
+        if self.json && !self.quiet {
+            fields["schema"] = schema(verb).into();
+            fields["event"] = event.into();
+            output::print(&format!("{fields}\n"));
+        }
+    }
+
     /// Whether a progress line may be drawn.
     pub fn shows_progress(&self) -> bool {
         let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
@@ -180,7 +191,7 @@ pub fn main() -> ExitCode {
         // The one pool of the process; nothing has used it yet.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(n.into()).build_global();
     }
-    let name = cli.verb.name();
+    let (name, has_events) = (cli.verb.name(), matches!(cli.verb, Verb::Train(_)));
     std::panic::set_hook(Box::new(|_| {}));
     let worker = std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES);
     let verb = cli.verb;
@@ -189,7 +200,7 @@ pub fn main() -> ExitCode {
         Ok(Err(_)) => Err(internal("the worker thread ended")),
         Err(e) => Err(Diagnostic::error("E0801", format!("cannot start a thread: {e}")).class(Class::Limit).into()),
     };
-    ExitCode::from(conclude(name, result, &env))
+    ExitCode::from(conclude(name, has_events, result, &env))
 }
 
 /// Runs `f`; a panic becomes an internal error with its message and place.
@@ -213,8 +224,13 @@ fn internal(what: &str) -> Failure {
     d.help("this is a bug: please report it with the command line and, if you may, the file").into()
 }
 
-/// Prints what a verb gave and returns the exit code.
-fn conclude(verb: &str, result: Result<Done, Failure>, env: &Env) -> u8 {
+/// What documents of a verb are named by.
+fn schema(verb: &str) -> String {
+    format!("rescc.{verb}/1")
+}
+
+/// Prints what a verb gave and returns the exit code. The document of a verb that has events is a line too.
+fn conclude(verb: &str, has_events: bool, result: Result<Done, Failure>, env: &Env) -> u8 {
     let (ok, text, value, diagnostics, sources, exit) = match result {
         Ok(d) if d.is_silent => return d.exit,
         Ok(d) => (d.exit == 0, d.text, d.result, d.diagnostics, d.sources, d.exit),
@@ -225,12 +241,12 @@ fn conclude(verb: &str, result: Result<Done, Failure>, env: &Env) -> u8 {
     };
     if env.json {
         let document = json!({
-            "schema": format!("rescc.{verb}/1"),
+            "schema": schema(verb),
             "ok": ok,
             "result": value,
             "diagnostics": render::json(&diagnostics, &sources),
         });
-        output::print(&format!("{document:#}\n"));
+        output::print(&if has_events { format!("{document}\n") } else { format!("{document:#}\n") });
     } else {
         output::print(&text);
         let said = if env.quiet && ok { String::new() } else { render::text(&diagnostics, &sources, env.color_err) };

@@ -1,6 +1,6 @@
 //! `rescc train`: a network learns from labelled pictures, by a step that is compiled for this machine.
 
-use super::progress::Progress as Bar;
+use super::train_progress::Progress;
 use super::{Done, Env, Failure, compile, pipeline};
 use crate::figure::runs::Run;
 use crate::output::{self, Mode};
@@ -202,13 +202,21 @@ fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
         (n, 1) => format!(" in {n} shards"),
         (n, ranks) => format!(" in {n} shards on {ranks} ranks"),
     };
+    let seconds = begun.elapsed().as_secs_f64();
     env.say(format!(
-        "step compiled in {:.1} s: arena {mib:.0} MiB{again}; {} pictures, {} steps of {}{cut}",
-        begun.elapsed().as_secs_f64(),
+        "step compiled in {seconds:.1} s: arena {mib:.0} MiB{again}; {} pictures, {} steps of {}{cut}",
         set.len(),
         settings.iterations,
         settings.batch
     ));
+    env.tell(
+        "train",
+        "compiled",
+        json!({
+            "seconds": seconds, "arena_bytes": codes.step.program().arena_bytes, "pictures": set.len(),
+            "iterations": settings.iterations, "batch": settings.batch, "shards": settings.shards, "ranks": group.size(),
+        }),
+    );
     let augment = Augment::new(&settings, pixels);
     let part = group::part(group, settings.batch);
     let source = Arc::new(Source { set, augment, settings, part });
@@ -233,29 +241,18 @@ fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
     };
     output::finish_on_signal();
     let done_before = resumed.as_ref().map_or(0, |c| c.run.progress.iteration);
-    let bar = Bar::count(env, "steps", (s.iterations - done_before) as usize);
-    let mut text = String::new();
-    let end = job.run(resumed.as_ref(), &mut |r| {
-        bar.advance(1);
-        if let Some((loss, error)) = r.line.window {
-            let rate = (r.steps * s.batch) as f64 / r.elapsed.as_secs_f64();
-            text = format!(", loss {loss:.4}, error {:.2} %, {rate:.0} img/s", 100.0 * error);
-            bar.say(text.trim_start_matches(", "));
-        }
-        if let Some(error) = r.line.test_error {
-            let (epoch, lr) = (r.line.epoch, r.line.lr);
-            env.say(format!("epoch {epoch:.2}: lr {lr:.5}{text}, test error {:.2} %", 100.0 * error));
-        }
-    })?;
-    bar.finish();
+    let mut progress = Progress::new(env, (s.iterations - done_before) as usize);
+    let begun = Instant::now();
+    let end = job.run(resumed.as_ref(), &mut |r| progress.step(r))?;
+    let seconds = begun.elapsed().as_secs_f64();
+    progress.finish();
     if !group::leads(group) {
         return Ok(Done::default());
     }
     let name = args.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let curves = figure::runs::errors(&[Run { name, lines: log::read(&log)? }], false)?;
     output::write(&args.out.join("curves.svg"), Mode::Data, curves.as_bytes())?;
-    let seconds = end.elapsed.as_secs_f64();
-    let rate = if seconds > 0.0 { (end.steps * s.batch) as f64 / seconds } else { 0.0 };
+    let rate = if end.steps > 0 { (end.steps * s.batch) as f64 / end.elapsed.as_secs_f64() } else { 0.0 };
     let mut said = match (&end.model, end.signal) {
         (Some(m), _) => format!("{}\n", m.display()),
         (None, _) => format!(

@@ -51,7 +51,7 @@ pub struct Report<'a> {
     pub settings: &'a Settings,
     pub progress: Progress,
     pub line: Line,
-    /// Steps of this process, and the time they took.
+    /// Steps of this process, and the time they took, without evaluations.
     pub steps: u64,
     pub elapsed: Duration,
 }
@@ -65,6 +65,7 @@ pub struct End {
     pub model: Option<PathBuf>,
     pub signal: Option<i32>,
     pub test_error: Option<f64>,
+    /// As [`Report`] counts them.
     pub steps: u64,
     pub elapsed: Duration,
     /// How long the steps have waited for data.
@@ -119,6 +120,7 @@ impl Job<'_> {
         };
         let mut saved = from.map(|c| c.path.clone());
         let mut test_error = None;
+        let mut evaluating = Duration::ZERO;
         let mut signal = group::signal(self.group, output::signal());
         while progress.iteration < s.iterations && signal.is_none() {
             let lr = rate(s, &progress);
@@ -148,7 +150,9 @@ impl Job<'_> {
             if (ends_epoch || progress.iteration == s.iterations)
                 && let Some(test) = self.test
             {
+                let begun = Instant::now();
                 test_error = Some(self.evaluate(&mut step, test)?);
+                evaluating += begun.elapsed();
                 line.test_error = test_error;
             }
             let mut keep = || -> Result<(), Failure> {
@@ -163,10 +167,10 @@ impl Job<'_> {
             };
             group::agree(self.group, keep())?;
             let steps = progress.iteration - first;
-            report(&Report { settings: s, progress, line, steps, elapsed: begun.elapsed() });
+            report(&Report { settings: s, progress, line, steps, elapsed: begun.elapsed() - evaluating });
             signal = group::signal(self.group, output::signal());
         }
-        let elapsed = begun.elapsed();
+        let elapsed = begun.elapsed() - evaluating;
         let finish = || -> Result<(PathBuf, Option<PathBuf>), Failure> {
             if !step.is_finite() {
                 return Err(self.not_finite(f32::NAN, &progress, &step, &save));

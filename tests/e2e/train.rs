@@ -3,6 +3,8 @@
 use crate::command::{Scratch, command, rescc};
 use crate::test;
 use libtest_mimic::Trial;
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         test("e2e::train::a_signal_leaves_a_checkpoint", signal),
         test("e2e::train::the_trained_model_is_a_model", trained_model),
         test("e2e::train::what_a_run_leaves_to_look_at", traces),
+        test("e2e::train::json_is_a_line_for_each_event", events),
         test("hostile::train::data", data),
         test("hostile::train::checkpoints", checkpoints),
         test("hostile::train::a_full_disk_loses_nothing", full_disk),
@@ -98,9 +101,11 @@ fn recompute() {
     let dir = set_up();
     let arena = |out: &str, more: &[&str]| {
         let said = train(&dir, out, &[&SHORT[..], &["--json"], more].concat()).succeeds();
-        let document: serde_json::Value = serde_json::from_str(&said).unwrap();
-        assert_eq!(document["result"]["recomputed"].is_null(), !more.contains(&"--recompute"), "{said}");
-        document["result"]["arena_bytes"].as_u64().unwrap()
+        let lines = documents(&said);
+        let result = &lines.last().unwrap()["result"];
+        assert_eq!(result["recomputed"].is_null(), !more.contains(&"--recompute"), "{said}");
+        assert_eq!(lines[0]["arena_bytes"], result["arena_bytes"]);
+        result["arena_bytes"].as_u64().unwrap()
     };
     let all = arena("whole", &["--checkpoint-hist", "9"]);
     let least = arena("least", &["--recompute"]);
@@ -117,6 +122,60 @@ fn recompute() {
         .fails(6, &["E0408", "cannot be kept within 0.0MB"]);
     let outcome = train(&dir, "no", &["--recompute", "much"]);
     assert!(outcome.code == Some(2) && outcome.stderr.contains("a size like 12GB"), "{outcome:?}");
+}
+
+/// Lines of JSON, all of the one schema.
+fn documents(said: &str) -> Vec<Value> {
+    let lines: Vec<Value> = said.lines().map(|l| serde_json::from_str(l).expect("a document a line")).collect();
+    assert!(lines.iter().all(|l| l["schema"] == "rescc.train/1"), "{said}");
+    lines
+}
+
+/// What they say is what the log says; the last is the document of any verb, also of a run that fails or is stopped.
+fn events() {
+    let dir = set_up();
+    let outcome = train(&dir, "run", &["--json", "--batch", "20", "--iters", "120", "--lr", "0.05", "--limit", "100"]);
+    assert_eq!(outcome.stderr, "");
+    let lines = documents(&outcome.succeeds());
+    let (last, events) = lines.split_last().unwrap();
+    let of = |event: &str| -> Vec<&Value> { events.iter().filter(|l| l["event"] == event).collect() };
+    let [compiled] = of("compiled")[..] else { panic!("{events:?}") };
+    assert_eq!([&compiled["pictures"], &compiled["iterations"], &compiled["batch"]], [100, 120, 20]);
+    let log = rescc::train::log::read(dir.path("run/log.csv").as_ref()).map_err(|f| f.diagnostics).unwrap();
+    let number = |v: &Value| v.as_f64().expect("a number");
+    let near = |a: &Value, b: f64| (number(a) - b).abs() < 1e-5;
+    let windows: Vec<_> = log.iter().filter_map(|l| Some((l, l.window?))).collect();
+    assert_eq!((windows.len(), of("window").len()), (3, 3));
+    for (event, (line, (loss, error))) in of("window").into_iter().zip(windows) {
+        assert_eq!(event["iteration"], line.iteration);
+        assert!(near(&event["epoch"], line.epoch) && near(&event["lr"], line.lr));
+        assert!(near(&event["loss"], loss) && near(&event["train_error"], error), "{event} {line:?}");
+        assert!(number(&event["images_per_second"]) > 0.0, "{event}");
+    }
+    let evaluations = log.iter().filter_map(|l| l.test_error.map(|e| (l.iteration, e)));
+    for (event, (iteration, error)) in of("evaluation").into_iter().zip(evaluations.clone()) {
+        assert!(event["iteration"] == iteration && near(&event["test_error"], error), "{event}");
+    }
+    assert_eq!((of("evaluation").len(), evaluations.count()), (24, 24));
+    assert!(last["ok"] == true && last["result"]["iterations"] == 120, "{last}");
+    assert!(last["result"]["model"].as_str().is_some_and(|m| m.ends_with("run/model.rir")), "{last}");
+
+    let failed = train(&dir, "no", &["--json", "--batch", "200"]);
+    let lines = documents(&failed.stdout);
+    assert_eq!((failed.code, lines.len(), &lines[0]["diagnostics"][0]["code"]), (Some(3), 1, &"E0911".into()));
+
+    let all = arguments(&dir, "stopped", &["--json", "--batch", "20", "--iters", "1000k"]);
+    let mut c = command(&all.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut child = c.stdout(Stdio::piped()).spawn().unwrap();
+    // An event comes when it happens, not with the end.
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|l| l.contains("window")));
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let last: Value = serde_json::from_str(&said.last().unwrap()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert!(last["ok"] == false && last["result"]["model"].is_null(), "{last}");
+    let checkpoint = last["result"]["checkpoint"].as_str().unwrap();
+    assert!(rescc::train::checkpoint::read(checkpoint.as_ref()).is_ok(), "{last}");
 }
 
 /// Killed again and again at odd instants, each time going on from what is there.

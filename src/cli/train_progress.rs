@@ -1,0 +1,50 @@
+//! What a run of training says while it goes: a line of progress for people, lines of JSON for programs.
+
+use super::Env;
+use super::progress::Progress as Bar;
+use crate::train::run::Report;
+use serde_json::json;
+
+/// Says how a run goes on.
+pub struct Progress<'a> {
+    env: &'a Env,
+    bar: Bar,
+    /// The newest window, for the line of an evaluation.
+    window: String,
+}
+
+impl<'a> Progress<'a> {
+    pub fn new(env: &'a Env, steps: usize) -> Progress<'a> {
+        Progress { env, bar: Bar::count(env, "step", steps), window: String::new() }
+    }
+
+    /// After every step.
+    pub fn step(&mut self, r: &Report) {
+        let (s, line) = (r.settings, r.line);
+        let rate = (r.steps * s.batch) as f64 / r.elapsed.as_secs_f64();
+        self.bar.advance(1);
+        if let Some((loss, error)) = line.window {
+            let text = format!("loss {loss:.4}, error {:.2} %, {rate:.0} img/s", 100.0 * error);
+            self.bar.say(&format!("{text}, step"));
+            self.window = format!(", {text}");
+            self.env.tell(
+                "train",
+                "window",
+                json!({
+                    "iteration": line.iteration, "epoch": line.epoch, "lr": line.lr, "loss": loss,
+                    "train_error": error, "images_per_second": rate,
+                }),
+            );
+        }
+        if let Some(error) = line.test_error {
+            let (epoch, lr) = (line.epoch, line.lr);
+            self.env.say(format!("epoch {epoch:.2}: lr {lr:.5}{}, test error {:.2} %", self.window, 100.0 * error));
+            let fields = json!({ "iteration": line.iteration, "epoch": epoch, "test_error": error });
+            self.env.tell("train", "evaluation", fields);
+        }
+    }
+
+    pub fn finish(&self) {
+        self.bar.finish();
+    }
+}
