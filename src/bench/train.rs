@@ -3,7 +3,6 @@
 use super::measure::{Plan, Times};
 use super::{Settings, Subject};
 use crate::render::Failure;
-use crate::report;
 use crate::train::settings::{Kind, Recipe};
 use crate::train::step::{Codes, Step};
 use ir::Diagnostic;
@@ -63,7 +62,6 @@ fn repeat(step: &mut Step, codes: &Codes, plan: Plan) -> Result<Times, Failure> 
     }
     runs.sort_unstable_by(f64::total_cmp);
     let at = |share: f64| runs[(share * (runs.len() - 1) as f64 + 0.5) as usize];
-    let macs = report::totals(codes.graph(), &report::layers(codes.graph(), batch)).macs;
     Ok(Times {
         name: codes.graph().name.clone(),
         target: codes.step.target().name.into(),
@@ -75,7 +73,7 @@ fn repeat(step: &mut Step, codes: &Codes, plan: Plan) -> Result<Times, Failure> 
         p90_us: at(0.9),
         p99_us: at(0.99),
         max_us: at(1.0),
-        gflops: 2.0 * macs as f64 / (at(0.5) * 1e3),
+        gflops: 2.0 * codes.macs() as f64 / (at(0.5) * 1e3),
         calls_us: calls.into_iter().map(median).collect(),
     })
 }

@@ -15,7 +15,7 @@ use crate::train::settings::{Colour, Crop, Length, Mean, Recipe, Settings};
 use crate::train::step::Codes;
 use crate::train::traces::Places;
 use crate::train::{log, shards};
-use crate::{figure, import, report, store};
+use crate::{figure, import, machine, report, store};
 use ir::{Diagnostic, Diagnostics};
 use passes::graph::MemoryGoal;
 use passes::pipeline::PassOptions;
@@ -241,7 +241,10 @@ fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
     };
     output::finish_on_signal();
     let done_before = resumed.as_ref().map_or(0, |c| c.run.progress.iteration);
-    let mut progress = Progress::new(env, (s.iterations - done_before) as usize);
+    let backend = args.backend.unwrap_or_else(BackendName::best);
+    let peak = machine::peak_gflops(codes.step.target(), backend, env.threads)? * group.size() as f64;
+    let mut progress =
+        Progress::new(env, (s.iterations - done_before) as usize, 2.0 * codes.macs() as f64 / (peak * 1e9));
     let begun = Instant::now();
     let end = job.run(resumed.as_ref(), &mut |r| progress.step(r))?;
     let seconds = begun.elapsed().as_secs_f64();

@@ -9,22 +9,26 @@ use serde_json::json;
 pub struct Progress<'a> {
     env: &'a Env,
     bar: Bar,
+    /// Seconds of a step that keeps every multiply-add unit busy.
+    least_seconds: f64,
     /// The newest window, for the line of an evaluation.
     window: String,
 }
 
 impl<'a> Progress<'a> {
-    pub fn new(env: &'a Env, steps: usize) -> Progress<'a> {
-        Progress { env, bar: Bar::count(env, "step", steps), window: String::new() }
+    pub fn new(env: &'a Env, steps: usize, least_seconds: f64) -> Progress<'a> {
+        Progress { env, bar: Bar::count(env, "step", steps), least_seconds, window: String::new() }
     }
 
     /// After every step.
     pub fn step(&mut self, r: &Report) {
         let (s, line) = (r.settings, r.line);
-        let rate = (r.steps * s.batch) as f64 / r.elapsed.as_secs_f64();
+        let steps_per_second = r.steps as f64 / r.elapsed.as_secs_f64();
+        let (rate, of_peak) = (s.batch as f64 * steps_per_second, self.least_seconds * steps_per_second);
         self.bar.advance(1);
         if let Some((loss, error)) = line.window {
-            let text = format!("loss {loss:.4}, error {:.2} %, {rate:.0} img/s", 100.0 * error);
+            let [percent, of_peak_percent] = [error, of_peak].map(|share| 100.0 * share);
+            let text = format!("loss {loss:.4}, error {percent:.2} %, {rate:.0} img/s, {of_peak_percent:.0} % of peak");
             self.bar.say(&format!("{text}, step"));
             self.window = format!(", {text}");
             self.env.tell(
@@ -32,7 +36,7 @@ impl<'a> Progress<'a> {
                 "window",
                 json!({
                     "iteration": line.iteration, "epoch": line.epoch, "lr": line.lr, "loss": loss,
-                    "train_error": error, "images_per_second": rate,
+                    "train_error": error, "images_per_second": rate, "of_peak": of_peak,
                 }),
             );
         }

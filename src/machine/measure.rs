@@ -20,6 +20,8 @@ pub enum Effort {
 /// Runs of one probe; the fastest counts, because others share the machine.
 const QUICK_RUNS: usize = 4;
 const FULL_RUNS: usize = 15;
+/// Rounds of a probe of multiply-adds, which take it about a millisecond.
+const FMA_ROUNDS: i64 = 300_000;
 /// About as long as one run takes, so that a timer's resolution and the start do not matter.
 const RUN_NS: f64 = 2e6;
 /// Bandwidth that sizes of the runs are chosen for, bytes a nanosecond.
@@ -32,7 +34,7 @@ pub fn measure(target: &Target, backend: BackendName, threads: usize, effort: Ef
     let target = backend.legal(*target);
     let lanes = target.lanes;
     let levels = levels(lanes, threads);
-    let fma = probes::fma(lanes, 300_000);
+    let fma = probes::fma(lanes, FMA_ROUNDS);
     let mut kernels = vec![fma.kernel.clone()];
     for l in &levels {
         let rounds = ((RUN_NS * EXPECTED_BANDWIDTH / l.bytes as f64) as i64).max(1);
@@ -73,6 +75,15 @@ pub fn measure(target: &Target, backend: BackendName, threads: usize, effort: Ef
         write,
         call_ns: None,
     })
+}
+
+/// Peak of multiply-adds alone on `threads` threads, 10⁹ operations a second. Takes some hundredths of a second.
+///
+/// Errors: as [`measure`].
+pub fn peak_gflops(target: &Target, backend: BackendName, threads: usize) -> Result<f64, Diagnostics> {
+    let fma = probes::fma(target.lanes, FMA_ROUNDS);
+    let compiled = exec::load(&*backend.get()?, &[fma.kernel], target)?;
+    Ok(2.0 * fma.macs * threads as f64 / fastest(&compiled[0], threads, QUICK_RUNS)?)
 }
 
 struct Size {

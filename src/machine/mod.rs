@@ -12,6 +12,8 @@ pub use tiles::{TileSpeed, tiles};
 
 use crate::output::{self, Mode};
 use crate::render::Failure;
+use crate::toolchain::BackendName;
+use ir::Diagnostics;
 use ir::target::Target;
 use passes::cost;
 use serde::{Deserialize, Serialize};
@@ -104,6 +106,17 @@ pub fn load(target: &Target, threads: usize) -> Option<Measured> {
     let text = std::fs::read_to_string(path(target)?).ok()?;
     let kept: Measured = serde_json::from_str(&text).ok()?;
     (kept.cpu == cpu::name() && kept.target == target.name && kept.threads >= threads).then_some(kept)
+}
+
+/// Peak of multiply-adds of `threads` threads, 10⁹ operations a second: saved, or measured at once.
+///
+/// Errors: as [`measure()`].
+pub fn peak_gflops(target: &Target, backend: BackendName, threads: usize) -> Result<f64, Diagnostics> {
+    let target = backend.legal(*target);
+    match load(&target, threads) {
+        Some(saved) => Ok(saved.peak_gflops(threads)),
+        None => measure::peak_gflops(&target, backend, threads),
+    }
 }
 
 /// Keeps the rates for later.

@@ -9,6 +9,7 @@ use super::shards::Update;
 use crate::code::{Code, floats, set_elements, set_floats};
 use crate::eval::batches::Batches;
 use crate::render::Failure;
+use crate::report;
 use crate::toolchain::BackendName;
 use backends::exec::Execution;
 use ir::graph::Def;
@@ -89,6 +90,12 @@ impl Codes {
 
     pub fn classes(&self) -> usize {
         self.classes
+    }
+
+    /// Multiply-adds of a step as the graph is written, whatever method computes them.
+    pub fn macs(&self) -> u64 {
+        let of_shard = report::layers(&self.graph, self.step.program().batch);
+        self.shards * report::totals(&self.graph, &of_shard).macs
     }
 }
 

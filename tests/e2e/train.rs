@@ -150,7 +150,8 @@ fn events() {
         assert_eq!(event["iteration"], line.iteration);
         assert!(near(&event["epoch"], line.epoch) && near(&event["lr"], line.lr));
         assert!(near(&event["loss"], loss) && near(&event["train_error"], error), "{event} {line:?}");
-        assert!(number(&event["images_per_second"]) > 0.0, "{event}");
+        let (rate, share) = (number(&event["images_per_second"]), number(&event["of_peak"]));
+        assert!(rate > 0.0 && share > 0.0 && share < 1.0, "{event}");
     }
     let evaluations = log.iter().filter_map(|l| l.test_error.map(|e| (l.iteration, e)));
     for (event, (iteration, error)) in of("evaluation").into_iter().zip(evaluations.clone()) {
