@@ -1,6 +1,7 @@
 //! Builds what `rescc` puts into artefacts, so that a machine with only `rescc` can make them:
 //!
 //! - `RESCC_HOST_LIB`: `runtime/standalone`, the freestanding host program of an executable, a static archive;
+//! - `RESCC_TRAIN_HOST_LIB`: the same of a trainer;
 //! - `RESCC_CORE_OBJ`: `runtime/core`, the inference driver, one object;
 //! - `RESCC_TRAIN_OBJ`: the same with training instead of inference.
 //!
@@ -29,16 +30,21 @@ fn main() {
     let out = std::env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let out = Path::new(&out);
 
+    // One folder: what both depend on is built once. So each is taken from it before the next comes.
     let target_dir = out.join("standalone");
-    let mut cargo = Command::new(std::env::var("CARGO").expect("cargo sets CARGO"));
-    cargo.args(["build", "--release", "--locked", "--quiet", "--manifest-path", "runtime/standalone/Cargo.toml"]);
-    cargo.arg("--target-dir").arg(&target_dir);
-    for name in OUTER {
-        cargo.env_remove(name);
+    for (features, variable) in [("", "RESCC_HOST_LIB"), ("train", "RESCC_TRAIN_HOST_LIB")] {
+        let mut cargo = Command::new(std::env::var("CARGO").expect("cargo sets CARGO"));
+        cargo.args(["build", "--release", "--locked", "--quiet", "--manifest-path", "runtime/standalone/Cargo.toml"]);
+        cargo.args(["--features", features]).arg("--target-dir").arg(&target_dir);
+        for name in OUTER {
+            cargo.env_remove(name);
+        }
+        cargo.env("RUSTFLAGS", "-Crelocation-model=pie -Ctarget-cpu=x86-64 -Cforce-unwind-tables=no");
+        run(cargo);
+        let archive = out.join(format!("{}.a", variable.to_lowercase()));
+        std::fs::copy(target_dir.join("release/librescc_host.a"), &archive).expect("OUT_DIR can be written");
+        println!("cargo::rustc-env={variable}={}", archive.display());
     }
-    cargo.env("RUSTFLAGS", "-Crelocation-model=pie -Ctarget-cpu=x86-64 -Cforce-unwind-tables=no");
-    run(cargo);
-    println!("cargo::rustc-env=RESCC_HOST_LIB={}", target_dir.join("release/librescc_host.a").display());
 
     for (name, source, variable) in [
         ("rescc_core", "runtime/core/lib.rs", "RESCC_CORE_OBJ"),

@@ -19,6 +19,8 @@ use std::io::{self, Write};
 
 /// The freestanding host of a standalone executable, an archive.
 static HOST: &[u8] = include_bytes!(env!("RESCC_HOST_LIB"));
+/// The same of a trainer.
+static TRAIN_HOST: &[u8] = include_bytes!(env!("RESCC_TRAIN_HOST_LIB"));
 /// The inference driver, one object.
 static CORE: &[u8] = include_bytes!(env!("RESCC_CORE_OBJ"));
 /// The driver and the functions of training, one object.
@@ -49,6 +51,8 @@ pub struct Objects<'a> {
     code: Vec<(String, Vec<u8>)>,
     /// The runtime's object.
     runtime: (&'static str, &'static [u8]),
+    /// What makes an executable of them.
+    host: &'static [u8],
     constants: Constants<'a>,
     header: String,
     prefix: String,
@@ -80,13 +84,14 @@ impl<'a> Objects<'a> {
         };
         let header = object::header(&model);
         let model = object::model_object(&model)?;
-        Ok(Objects::assemble(kernels, ("model.o", model), ("core.o", CORE), constants, header, prefix))
+        Ok(Objects::assemble(kernels, ("model.o", model), ("core.o", CORE), HOST, constants, header, prefix))
     }
 
     fn assemble(
         kernels: Vec<Vec<u8>>,
         descriptor: (&str, Vec<u8>),
         runtime: (&'static str, &'static [u8]),
+        host: &'static [u8],
         constants: Constants<'a>,
         header: String,
         prefix: String,
@@ -94,7 +99,7 @@ impl<'a> Objects<'a> {
         let mut code: Vec<(String, Vec<u8>)> =
             kernels.into_iter().enumerate().map(|(i, o)| (format!("kernels{i}.o"), o)).collect();
         code.push((descriptor.0.into(), descriptor.1));
-        Objects { code, runtime, constants, header, prefix }
+        Objects { code, runtime, host, constants, header, prefix }
     }
 
     /// Bytes of machine code, descriptor and driver, without weights and host.
@@ -132,7 +137,7 @@ impl<'a> Objects<'a> {
         let mut inputs: Vec<Input> = self.code.iter().map(|(name, bytes)| Input::bytes(name, bytes)).collect();
         inputs.push(Input::writer("weights.o", |file| self.write_weights(file)));
         inputs.push(Input::bytes(self.runtime.0, self.runtime.1));
-        inputs.extend(with_host.then(|| Input::bytes("host.a", HOST)));
+        inputs.extend(with_host.then(|| Input::bytes("host.a", self.host)));
         inputs
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The driver ([`driver`] and the modules that it uses) is the one part that every artefact carries: `runtime/core`
 //! compiles the same files into one freestanding object, and with [`train`] into another, for libraries that train.
-//! [`host`] is only in the standalone executable (`runtime/standalone`) and in `rescc run`.
+//! [`host`] is only in standalone executables (`runtime/standalone`) and in `rescc`.
 //!
 //! # Invariants
 //! - `no_std`; nothing of ours is used.

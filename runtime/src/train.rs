@@ -20,6 +20,8 @@ pub const STATE: usize = 3;
 pub const GRADIENTS: usize = 4;
 pub const RESULT: usize = 0;
 pub const NEXT: usize = 1;
+/// Bytes from the loss to the logits, of a step that gives them too: that of a trainer, which is an executable.
+pub const LOGITS_AT: usize = 64;
 
 /// The programs of a [`Train`].
 pub const STEP: usize = 0;

@@ -1,12 +1,14 @@
-//! A network that trains, as a library: the programs of its training over one state.
+//! A network that trains, as a library or a trainer: the programs of its training over one state.
 //!
 //! A program of the compiler has an input or output for each tensor of the state; the library's caller has one array.
 //! So [`Ends`] gives every input and output of a program its place: a number, and an offset in that array. Programs
 //! share the kernels that they have in common, and one weights section: the constants of each, then the state to begin
 //! with.
+//!
+//! A trainer is the library of such programs with a host around it, an executable. Its step gives logits too, and it is
+//! told of its run by a [`Plan`].
 
-use super::{Constants, Objects, TRAIN, aligned, bytes_of};
-use crate::import::safetensors;
+use super::{Constants, HOST_PREFIX, Objects, TRAIN, TRAIN_HOST, aligned, bytes_of};
 use crate::train::{run, step};
 use backends::Backend;
 use backends::object::{self, Base, CODES, CodeDesc, Piece, StateTensorDesc, TensorKind, TrainDesc};
@@ -17,7 +19,9 @@ use ir::{DType, Diagnostic, Diagnostics, Graph, Kernel, Program};
 use passes::Evaluator;
 use passes::autodiff::{self, StateKind, StateTensor, TrainOptions};
 use passes::pipeline::{self, Compiled, Options};
-use runtime::train::{GRADIENTS, LABELS, NEXT, RATE, RESULT, STATE, X};
+use runtime::host::train::plan::Plan;
+use runtime::host::train::safetensors;
+use runtime::train::{GRADIENTS, LABELS, LOGITS_AT, NEXT, RATE, RESULT, STATE, X};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -32,6 +36,8 @@ pub struct Training<'a> {
     tensors: &'a dyn TensorStore,
     train: &'a TrainOptions,
     options: &'a Options<'a>,
+    /// Of a trainer.
+    plan: Option<&'a Plan>,
     state: Half,
     /// As [`CODES`]; `None` computes nothing.
     programs: Vec<Option<(Compiled, Ends)>>,
@@ -86,14 +92,25 @@ impl Half {
 }
 
 /// One of [`CODES`] as a graph, and its ends.
-fn program(name: &str, g: &Graph, train: &TrainOptions, half: &Half) -> Result<(Graph, Ends), Diagnostics> {
+fn program(
+    name: &str,
+    g: &Graph,
+    train: &TrainOptions,
+    half: &Half,
+    gives_logits: bool,
+) -> Result<(Graph, Ends), Diagnostics> {
     use StateKind::{Momentum, Parameter, Statistic};
     let batch = || [(X, 0), (LABELS, 0), (RATE, 0)].into_iter().chain(half.all(STATE)).collect();
     let result = || [(RESULT, 0)].into_iter();
     Ok(match name {
         "step" => {
-            let outputs = result().chain(half.all(NEXT)).collect();
-            (autodiff::training_step(g, train)?, Ends { inputs: batch(), outputs })
+            let mut step = autodiff::training_step(g, train)?;
+            let mut outputs: Vec<Place> = result().chain(half.all(NEXT)).collect();
+            if gives_logits {
+                step.outputs.push(step::logits(&step));
+                outputs.push((RESULT, LOGITS_AT as u64));
+            }
+            (step, Ends { inputs: batch(), outputs })
         }
         "grad" => {
             // Statistics follow the gradients: a half without its momenta.
@@ -141,7 +158,7 @@ fn check(g: &Graph, state: &[StateTensor]) -> Result<(), Diagnostics> {
 }
 
 impl<'a> Training<'a> {
-    /// Differentiates the network `graph` and compiles its programs down to kernels.
+    /// Differentiates the network `graph` and compiles its programs down to kernels; with a plan those of a trainer.
     ///
     /// Errors: E0406 and E0407 for a network that cannot be trained; E0710 for types that a library lacks; those of the
     /// passes.
@@ -150,19 +167,20 @@ impl<'a> Training<'a> {
         tensors: &'a Arc<dyn TensorStore>,
         train: &'a TrainOptions,
         options: &'a Options,
+        plan: Option<&'a Plan>,
         evaluator: &dyn Evaluator,
     ) -> Result<Training<'a>, Diagnostics> {
         let state = Half::new(autodiff::state_of(graph, train)?);
         check(graph, &state.tensors)?;
         let compile = |name: &str| {
-            let (g, ends) = program(name, graph, train, &state)?;
+            let (g, ends) = program(name, graph, train, &state, plan.is_some())?;
             if g.outputs.is_empty() {
                 return Ok(None);
             }
             Ok(Some((pipeline::compile(g, tensors.clone(), options, evaluator)?, ends)))
         };
         let programs = CODES.into_iter().map(compile).collect::<Result<_, Diagnostics>>()?;
-        Ok(Training { graph, tensors: &**tensors, train, options, state, programs })
+        Ok(Training { graph, tensors: &**tensors, train, options, plan, state, programs })
     }
 
     /// What every program computes with, each once, and their names in each program.
@@ -200,9 +218,9 @@ impl<'a> Training<'a> {
         self.programs.iter().flatten().next().map_or(0, |(c, _)| c.program.calls.len())
     }
 
-    /// Compiles the kernels for `target` and writes the descriptor. Symbols begin with `prefix`.
+    /// Compiles the kernels for `target` and writes the descriptor. Symbols of a library begin with `prefix`.
     pub fn objects(&self, backend: &dyn Backend, target: &Target, prefix: &str) -> Result<Objects<'_>, Diagnostics> {
-        let prefix = object::prefix_of(prefix);
+        let prefix = self.plan.map_or_else(|| object::prefix_of(prefix), |_| HOST_PREFIX.into());
         let (kernels, names) = self.kernels();
         let compiled = backend.compile(&kernels, &object::kernel_prefix(&prefix), target)?;
         let (constants, starts, initial_at) = self.constants()?;
@@ -211,7 +229,7 @@ impl<'a> Training<'a> {
             None => CodeDesc::nothing(self.group()),
         });
         let codes = std::array::from_fn(|_| codes.next().expect("invariant: there is a program for each code"));
-        let (tensors, saved_header) = self.saved()?;
+        let (tensors, saved_header) = self.saved();
         let g = self.graph;
         let dims = g.ty(g.inputs[0]).dims(1);
         let input = std::array::from_fn(|i| dims.get(1 + i).map_or(1, |&n| narrow(n)));
@@ -243,10 +261,12 @@ impl<'a> Training<'a> {
             initial_at,
             saved_header,
             hash_at: (8 + BEFORE_HASH.len()) as u64,
+            plan: self.plan.map(|plan| serde_json::to_string(plan).unwrap_or_default()),
         };
         let header = object::train_header(&train);
         let descriptor = object::train_object(&train)?;
-        Ok(Objects::assemble(compiled, ("train.o", descriptor), ("rescc_train.o", TRAIN), constants, header, prefix))
+        let runtime = ("rescc_train.o", TRAIN);
+        Ok(Objects::assemble(compiled, ("train.o", descriptor), runtime, TRAIN_HOST, constants, header, prefix))
     }
 
     fn group(&self) -> u32 {
@@ -274,12 +294,11 @@ impl<'a> Training<'a> {
     }
 
     /// The tensors in the order of a saved state, and what that begins with.
-    fn saved(&self) -> Result<(Vec<StateTensorDesc>, Vec<u8>), Diagnostics> {
+    fn saved(&self) -> (Vec<StateTensorDesc>, Vec<u8>) {
         let half = &self.state;
         let list: Vec<(String, Vec<u64>)> = half.tensors.iter().map(|t| (t.name.clone(), t.ty.dims(1))).collect();
         let (zeros, network) = ("0".repeat(HASH_DIGITS), run::signature(self.graph));
-        let made = safetensors::header(&list, &[("hash", &zeros), ("network", &network)]);
-        let (header, order) = made.map_err(|e| Diagnostic::error("E0803", format!("cannot describe a state: {e}")))?;
+        let (header, order) = safetensors::header(&list, &[("hash", &zeros), ("network", &network)]);
         let tensor = |i: usize| StateTensorDesc {
             name: list[i].0.clone(),
             offset: half.offsets[i],
@@ -290,7 +309,7 @@ impl<'a> Training<'a> {
                 StateKind::Statistic => TensorKind::Statistic,
             },
         };
-        Ok((order.into_iter().map(tensor).collect(), header))
+        (order.into_iter().map(tensor).collect(), header)
     }
 }
 

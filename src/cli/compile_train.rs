@@ -1,39 +1,46 @@
-//! `rescc compile --train`: a library that trains the network.
+//! `rescc compile --train`: a program or a library that trains the network.
 
-use super::compile::{Args, Clock, Emit, library};
-use super::train::share;
+use super::compile::{Args, Clock, Emit, input_dims, library, output_elements};
+use super::train::{recipe, share, weighted_layers};
 use super::{Done, Env, Failure, unsupported};
 use crate::artefact::Training;
 use crate::output::{self, Mode};
 use crate::toolchain::{self, BackendName, JitEvaluator};
+use crate::train::data::{self, cifar};
+use crate::train::settings::{Kind, Settings};
+use crate::train::{run, step};
 use crate::{report, store};
 use backends::cranelift::Jit;
-use passes::autodiff::TrainOptions;
+use backends::link;
+use ir::Graph;
 use passes::graph::MemoryGoal;
 use passes::pipeline::{Options, PassOptions};
+use runtime::host::train::pictures::Pictures;
+use runtime::host::train::plan::Plan;
 use serde_json::json;
 use std::path::Path;
 
-/// Images of a step unless `--batch` says otherwise: the paper's.
-const BATCH: u64 = 128;
-
-/// What is decided when a library that trains is made.
+/// What is decided when a trainer, or a library that trains, is made.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "With --train")]
 pub struct TrainArgs {
-    /// A library that trains the network: steps, gradients and updates as C functions (obj, lib, so, header)
+    /// A program that trains the network on CIFAR-10 (exe), or a library: steps, gradients and updates as C functions
+    /// (obj, lib, so, header)
     #[arg(long, conflicts_with_all = ["preprocess", "labels"])]
     pub train: bool,
-    /// Momentum [default: 0.9]
+    /// he2015 (the paper's) or fast (one cycle): what the options below begin with, and how a program trains
+    #[arg(long, default_value = "he2015", requires = "train")]
+    pub recipe: String,
+    /// Momentum [default: the recipe's, as all of these]
     #[arg(long, value_name = "X", value_parser = share, requires = "train")]
     pub momentum: Option<f64>,
-    /// Weight decay [default: 0.0001]
+    /// Weight decay
     #[arg(long, visible_alias = "weight-decay", value_name = "X", value_parser = share, requires = "train")]
     pub wd: Option<f64>,
-    /// Nesterov's momentum [default: false]
+    /// Nesterov's momentum
     #[arg(long, value_name = "BOOL", requires = "train")]
     pub nesterov: Option<bool>,
-    /// Label smoothing [default: 0]
+    /// Label smoothing
     #[arg(long, value_name = "X", value_parser = share, requires = "train")]
     pub smoothing: Option<f64>,
     /// Share of a batch in the running statistics of batch norms [default: 0.1]
@@ -49,38 +56,57 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
-    fn options(&self) -> TrainOptions {
-        let usual = TrainOptions::default();
-        TrainOptions {
-            momentum: self.momentum.unwrap_or(usual.momentum),
-            weight_decay: self.wd.unwrap_or(usual.weight_decay),
-            nesterov: self.nesterov.unwrap_or(usual.nesterov),
-            label_smoothing: self.smoothing.unwrap_or(usual.label_smoothing),
-            bn_momentum: self.bn_momentum.unwrap_or(usual.bn_momentum),
-            frozen: self.freeze.clone(),
-        }
+    /// The recipe's settings for all of CIFAR-10, with what the command line says.
+    fn settings(&self, graph: &Graph, batch: Option<u64>) -> Result<Settings, Failure> {
+        let recipe = recipe(&self.recipe, Kind::Cifar)?;
+        let mut s = recipe.settings(CIFAR_IMAGES, weighted_layers(graph), batch, None);
+        s.momentum = self.momentum.unwrap_or(s.momentum);
+        s.weight_decay = self.wd.unwrap_or(s.weight_decay);
+        s.nesterov = self.nesterov.unwrap_or(s.nesterov);
+        s.label_smoothing = self.smoothing.unwrap_or(s.label_smoothing);
+        s.bn_momentum = self.bn_momentum.unwrap_or(s.bn_momentum);
+        s.frozen.clone_from(&self.freeze);
+        Ok(s)
     }
+}
+
+/// Training pictures of CIFAR-10.
+const CIFAR_IMAGES: u64 = 50_000;
+
+/// Refuses a network that a trainer has no pictures for.
+///
+/// Errors: E0905, E0906.
+fn check_pictures(graph: &Graph) -> Result<(), Failure> {
+    let dims = input_dims(graph)?;
+    if Pictures::for_input(dims).is_none() {
+        return Err(cifar::unfit(dims).into());
+    }
+    let (classes, found) = (output_elements(graph), cifar::CLASSES.len() as u64);
+    if classes != found {
+        return Err(data::other_classes(found, classes).into());
+    }
+    Ok(())
 }
 
 /// Writes each of `outputs`.
 pub fn run(args: &Args, outputs: &[(Emit, &Path)], mut clock: Clock, env: &Env) -> Result<Done, Failure> {
-    for &(emit, _) in outputs {
-        let what = match emit {
-            Emit::Exe => "--train --emit exe",
-            Emit::Rir => "--train --emit rir",
-            _ => continue,
-        };
-        let help = match emit {
-            Emit::Exe => "`rescc train` trains at once; --emit lib,header makes a library for a program of yours",
-            _ => "`rescc opt --grad` shows the step",
-        };
-        let mut failure = unsupported(&format!("`{what}`"));
-        failure.diagnostics.0.iter_mut().for_each(|d| d.help = Some(help.into()));
-        return Err(failure);
+    let makes_program = outputs.iter().any(|(emit, _)| *emit == Emit::Exe);
+    if outputs.iter().any(|(emit, _)| *emit == Emit::Rir) {
+        return Err(refused("`--train --emit rir`", "`rescc opt --grad` shows the step"));
+    }
+    if makes_program && outputs.len() > 1 {
+        return Err(refused(
+            "`--train` with exe and other kinds",
+            "make the program and the library one after the other",
+        ));
     }
     let model = store::load(&args.model)?;
     model.check_hash()?;
-    super::compile::input_dims(&model.graph)?;
+    input_dims(&model.graph)?;
+    if makes_program {
+        check_pictures(&model.graph)?;
+    }
+    let settings = args.training.settings(&model.graph, args.batch)?;
     clock.done("load");
 
     let target = toolchain::target(&args.target)?;
@@ -92,10 +118,17 @@ pub fn run(args: &Args, outputs: &[(Emit, &Path)], mut clock: Clock, env: &Env) 
     let plan = args.pipeline.plan(&legal, env)?;
     let passes = args.pipeline.options(after.as_deref(), plan.as_ref());
     let passes = PassOptions { recompute: args.training.recompute, ..passes };
-    let options = Options { passes, ..Options::new(legal, args.batch.unwrap_or(BATCH)) };
-    let train = args.training.options();
+    let options = Options { passes, ..Options::new(legal, settings.batch) };
+    let train = step::options(&settings);
+    let plan = makes_program.then(|| Plan {
+        name: model.graph.name.clone(),
+        network: run::signature(&model.graph),
+        recipe: args.training.recipe.clone(),
+        settings,
+    });
     let at = |diagnostics| Failure { diagnostics, sources: model.sources.clone() };
-    let training = Training::new(&model.graph, &model.store, &train, &options, &evaluator).map_err(at)?;
+    let training =
+        Training::new(&model.graph, &model.store, &train, &options, plan.as_ref(), &evaluator).map_err(at)?;
     clock.done("optimise");
 
     let prefix = args.prefix.as_deref().unwrap_or(&model.graph.name);
@@ -109,6 +142,9 @@ pub fn run(args: &Args, outputs: &[(Emit, &Path)], mut clock: Clock, env: &Env) 
     let mut text = String::new();
     for &(emit, path) in outputs {
         match &objects {
+            Some(objects) if emit == Emit::Exe => {
+                link::Stage::new(objects.inputs(true), path)?.executable(args.linker.into())?;
+            }
             Some(objects) if needs_objects(&emit) => library(objects, emit, args.linker, path)?,
             _ => {
                 let text = toolchain::text_of(&kernels, emit.into(), &target)?;
@@ -140,4 +176,11 @@ pub fn run(args: &Args, outputs: &[(Emit, &Path)], mut clock: Clock, env: &Env) 
     drop(training);
     let (sources, warnings) = model.close();
     Ok(Done { diagnostics: warnings, sources, ..Done::new(text, result) })
+}
+
+/// What cannot be made, and what helps.
+fn refused(what: &str, help: &str) -> Failure {
+    let mut failure = unsupported(what);
+    failure.diagnostics.0.iter_mut().for_each(|d| d.help = Some(help.into()));
+    failure
 }

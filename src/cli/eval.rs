@@ -9,7 +9,7 @@ use crate::eval::views::Crops;
 use crate::figure;
 use crate::output::{self, Mode};
 use crate::toolchain::{self, BackendName};
-use crate::train::data::{Pixels, Place, Set};
+use crate::train::data::{Pixels, Place, Set, pixels};
 use crate::train::settings::Kind;
 use crate::{import, render, report, store};
 use comfy_table::CellAlignment;
@@ -196,7 +196,7 @@ fn pixels(model: &store::Model, dims: [u64; 3], look: &Look) -> Result<Pixels, D
         let text = format!("pictures do not fit an input of {}x{}x{}", dims[0], dims[1], dims[2]);
         return Err(unsupported(text, "networks of pictures have three channels"));
     }
-    let pixels = Pixels::of_model(p, mean);
+    let pixels = pixels::of_model(p, mean);
     let side = pixels.width.max(pixels.height);
     match look.scales.iter().find(|&&s| look.crops == Crops::Ten && s < side) {
         Some(s) => {

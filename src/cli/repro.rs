@@ -9,8 +9,7 @@ use crate::repro::experiments::{Group, Name, Scale, paper};
 use crate::repro::train::{Bench, End, Trained};
 use crate::toolchain::{self, BackendName};
 use crate::train::checkpoint;
-use crate::train::data::cifar::Cifar;
-use crate::train::data::{Pixels, Place, Set};
+use crate::train::data::{Place, Set, cifar, pixels};
 use crate::train::settings::{Kind, Settings};
 use crate::{report, store};
 use comfy_table::CellAlignment;
@@ -178,8 +177,8 @@ fn responses_of(bench: &Bench, networks: &[&Trained]) -> Result<(String, Table),
             let text = format!("'{}' does not say how a picture becomes its input", t.model.display());
             Diagnostic::error("E0812", text).help("remove it: it is trained again")
         })?;
-        let pixels = Pixels::of_model(preprocess, model.mean_picture());
-        let set = Set::Cifar(Cifar::evaluation(bench.cifar, compile::input_dims(&model.graph)?)?);
+        let pixels = pixels::of_model(preprocess, model.mean_picture());
+        let set = Set::Cifar(cifar::evaluation(bench.cifar, compile::input_dims(&model.graph)?)?);
         let found = responses::deviations(&model, &pixels, &set, bench.target, bench.backend, &|_| ())?;
         let values: Vec<f64> = found.into_iter().map(|(_, v)| v).collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;

@@ -7,16 +7,16 @@ use crate::output::{self, Mode};
 use crate::toolchain::{self, BackendName};
 use crate::train::checkpoint::{self, Checkpoint};
 use crate::train::data::feed::Source;
-use crate::train::data::{Augment, Pixels, Place, Set};
+use crate::train::data::{Augment, Pixels, Place, Set, pixels};
 use crate::train::group::{self, Group};
 use crate::train::run::{self, Job};
 use crate::train::schedule::{self, Schedule, Warmup};
-use crate::train::settings::{Colour, Crop, Length, Mean, Recipe, Settings};
+use crate::train::settings::{Colour, Crop, Kind, Length, Mean, Recipe, Settings};
 use crate::train::step::Codes;
 use crate::train::traces::Places;
 use crate::train::{log, shards};
 use crate::{figure, import, machine, report, store};
-use ir::{Diagnostic, Diagnostics};
+use ir::{Diagnostic, Diagnostics, Graph};
 use passes::graph::MemoryGoal;
 use passes::pipeline::PassOptions;
 use serde_json::json;
@@ -293,19 +293,28 @@ fn resume(path: &Path, warnings: &mut Diagnostics) -> Result<Checkpoint, Failure
     Ok(found)
 }
 
+/// A recipe by its name.
+///
+/// Errors: E0911.
+pub fn recipe(name: &str, kind: Kind) -> Result<&'static Recipe, Diagnostic> {
+    let none =
+        || Diagnostic::error("E0911", format!("there is no recipe '{name}'")).help("recipes are he2015 and fast");
+    Recipe::find(name, kind).ok_or_else(none)
+}
+
+/// Layers with weights, as the paper counts the depth of a network.
+pub fn weighted_layers(graph: &Graph) -> u64 {
+    let layers = report::layers(graph, 1);
+    layers.iter().filter(|l| l.op.starts_with("conv2d") || l.op.starts_with("dense")).count() as u64
+}
+
 /// The recipe's settings, or those of a checkpoint, with what the command line says.
 fn settings(args: &Args, model: &store::Model, set: &Set, begun: Option<&Settings>) -> Result<Settings, Failure> {
-    let kind = args.data.kind;
-    let recipe = Recipe::find(&args.recipe, kind).ok_or_else(|| {
-        let d = Diagnostic::error("E0911", format!("there is no recipe '{}'", args.recipe));
-        d.help("recipes are he2015 and fast")
-    })?;
+    let recipe = recipe(&args.recipe, args.data.kind)?;
     let length = args.epochs.map(Length::Epochs).or(args.iters.map(Length::Iterations));
-    let layers = report::layers(&model.graph, 1);
-    let weighted = layers.iter().filter(|l| l.op.starts_with("conv2d") || l.op.starts_with("dense")).count() as u64;
     let mut s = match begun {
         Some(s) => s.clone(),
-        None => recipe.settings(set.len(), weighted, args.batch, length),
+        None => recipe.settings(set.len(), weighted_layers(&model.graph), args.batch, length),
     };
     s.batch = args.batch.unwrap_or(s.batch);
     s.shards = args.shards.or(begun.map(|s| s.shards)).unwrap_or(if args.mpi { SHARDS } else { 1 });
@@ -354,7 +363,7 @@ fn pixels(s: &Settings, model: &store::Model, set: &Set, dims: [u64; 3]) -> Resu
                 let text = format!("pictures do not fit an input of {}x{}x{}", dims[0], dims[1], dims[2]);
                 return Err(Diagnostic::error("E0906", text).help("networks of pictures have three channels").into());
             }
-            Ok(Pixels::of_model(&p, mean))
+            Ok(pixels::of_model(&p, mean))
         }
     }
 }

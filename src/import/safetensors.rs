@@ -8,6 +8,7 @@
 
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Place};
+use runtime::host::train::safetensors::header;
 use safetensors::Dtype;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
@@ -18,8 +19,6 @@ use std::ops::Range;
 
 /// Longest header that is read, as in the format's own library.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
-/// Data begins at a multiple of this.
-const ALIGN: usize = 64;
 const MAX_NAME_BYTES: usize = 4096;
 const MAX_RANK: usize = 8;
 
@@ -167,43 +166,15 @@ pub fn write(
     tensors: &[(String, Vec<u64>)],
     data: &mut dyn FnMut(usize, &mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    let (header, order) = header(tensors, &[])?;
+    let (header, order) = header(tensors, &[]);
     out.write_all(&header)?;
     order.into_iter().try_for_each(|t| data(t, out))
-}
-
-/// The first part of a file of f32 tensors, with `metadata` before them, and the order in which their data follows.
-pub fn header(tensors: &[(String, Vec<u64>)], metadata: &[(&str, &str)]) -> io::Result<(Vec<u8>, Vec<usize>)> {
-    let mut order: Vec<usize> = (0..tensors.len()).collect();
-    order.sort_by(|&a, &b| tensors[a].0.cmp(&tensors[b].0));
-    let mut header = String::from("{");
-    if !metadata.is_empty() {
-        let text = |t: &str| serde_json::Value::from(t).to_string();
-        let entries: Vec<String> = metadata.iter().map(|(k, v)| format!("{}:{}", text(k), text(v))).collect();
-        header += &format!(r#""__metadata__":{{{}}}"#, entries.join(","));
-        header += if order.is_empty() { "" } else { "," };
-    }
-    let mut at = 0u64;
-    for (i, &t) in order.iter().enumerate() {
-        let (name, shape) = &tensors[t];
-        let end = at + 4 * shape.iter().product::<u64>();
-        let comma = if i > 0 { "," } else { "" };
-        let name = serde_json::Value::String(name.clone());
-        let shape = serde_json::to_string(shape)?;
-        header += &format!(r#"{comma}{name}:{{"dtype":"F32","shape":{shape},"data_offsets":[{at},{end}]}}"#);
-        at = end;
-    }
-    header.push('}');
-    let padded = (8 + header.len()).next_multiple_of(ALIGN) - 8;
-    header.extend(std::iter::repeat_n(' ', padded - header.len()));
-    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-    bytes.extend_from_slice(header.as_bytes());
-    Ok((bytes, order))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use runtime::host::train::safetensors::ALIGN;
 
     fn sample() -> Vec<u8> {
         let tensors = [("b".to_string(), vec![2, 2]), ("a".to_string(), vec![3]), ("z".to_string(), vec![0])];

@@ -6,7 +6,7 @@ use crate::render::Failure;
 use crate::store::{self, Model};
 use crate::toolchain::BackendName;
 use crate::train::checkpoint::{self, Checkpoint};
-use crate::train::data::cifar::Cifar;
+use crate::train::data::cifar;
 use crate::train::data::feed::Source;
 use crate::train::data::{Augment, Pixels, Set};
 use crate::train::group::Alone;
@@ -77,8 +77,8 @@ impl Bench<'_> {
         }
         let model = store::load(&initial)?;
         model.check_hash()?;
-        let pictures = Cifar::training(self.cifar, spec.input)?;
-        let test = Set::Cifar(Cifar::evaluation(self.cifar, spec.input)?);
+        let pictures = cifar::training(self.cifar, spec.input)?;
+        let test = Set::Cifar(cifar::evaluation(self.cifar, spec.input)?);
         let pixels = Pixels::mean_picture(&pictures, pictures.labels.len());
         let set = Set::Cifar(pictures);
         let recipe = Recipe::find("he2015", Kind::Cifar).expect("invariant: the paper's recipe is there");

@@ -1,68 +1,26 @@
-//! A run as one file: a `.safetensors` with the state, and in its metadata what the run is and how far it has come.
-//!
-//! The metadata begin with the SHA-256 of the whole file, computed with zeros in its own place; it is the mark of
-//! completeness too. A file appears whole or not at all (see [`output`]), and the newest few are kept.
+//! A run as one file, whose bytes are those of [`runtime::host::train::checkpoint`]. A file appears whole or not at all
+//! (see [`output`]), and the newest few are kept.
 
-use super::settings::Settings;
 use crate::import::{self, safetensors};
 use crate::output::{self, Mode, Output};
 use crate::render::Failure;
-use crate::store;
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use runtime::host::train::checkpoint;
 use std::collections::HashMap;
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-const FORMAT: u32 = 1;
-const PREFIX: &str = "checkpoint-";
-const ENDING: &str = ".safetensors";
+pub use super::progress::Progress;
+pub use runtime::host::train::checkpoint::Run;
+
 /// Largest checkpoint that is read.
 const MAX_BYTES: u64 = 64 << 30;
-/// What every checkpoint's header begins with, up to the hash.
-const BEFORE_HASH: &str = r#"{"__metadata__":{"sha256":""#;
-const HASH_DIGITS: usize = 64;
-
-/// What a run is, and how far it has come.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Run {
-    pub format: u32,
-    /// SHA-256 of the network's text.
-    pub network: String,
-    /// SHA-256 of the labels of the training set.
-    pub data: String,
-    pub settings: Settings,
-    pub progress: Progress,
-}
-
-/// How far a run has come.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Progress {
-    /// Steps that are done.
-    pub iteration: u64,
-    /// Whether a warm-up is over.
-    pub is_warm: bool,
-    /// Pictures, and those wrongly classified, of the current window (see [`super::schedule::WINDOW`]).
-    pub seen: u64,
-    pub wrong: u64,
-    /// Sum of the losses of the window, as the bits of an f64.
-    pub loss_bits: u64,
-}
-
-impl Run {
-    pub fn new(network: String, data: String, settings: Settings, progress: Progress) -> Run {
-        Run { format: FORMAT, network, data, settings, progress }
-    }
-}
 
 /// The file of a run that has done `iteration` steps.
 pub fn place(dir: &Path, iteration: u64) -> PathBuf {
-    dir.join(format!("{PREFIX}{iteration:010}{ENDING}"))
+    dir.join(checkpoint::name(iteration))
 }
 
 /// One tensor of the state: name, shape, f32 elements.
@@ -73,16 +31,9 @@ pub type Tensor<'a> = (String, Vec<u64>, &'a [u8]);
 /// Errors: E0803 if it cannot be written; older ones are as they were.
 pub fn write(dir: &Path, run: &Run, state: &[Tensor], keep: usize) -> Result<PathBuf, Failure> {
     let path = place(dir, run.progress.iteration);
-    let text = serde_json::to_string(run).unwrap_or_default();
     let tensors: Vec<(String, Vec<u64>)> = state.iter().map(|(n, s, _)| (n.clone(), s.clone())).collect();
-    let zeros = "0".repeat(HASH_DIGITS);
+    let (header, order) = checkpoint::header(run, &tensors, &|t| state[t].2);
     let mut out = Output::create(&path, Mode::Data)?;
-    let made = safetensors::header(&tensors, &[("sha256", &zeros), ("run", &text)]);
-    let (mut header, order) = made.map_err(|e| out.failure(&e))?;
-    let mut hash = Sha256::new();
-    hash.update(&header);
-    order.iter().for_each(|&t| hash.update(state[t].2));
-    header[hash_place()].copy_from_slice(store::hex(&hash.finalize()).as_bytes());
     let mut put = || -> std::io::Result<()> {
         out.write_all(&header)?;
         order.iter().try_for_each(|&t| out.write_all(state[t].2))
@@ -121,19 +72,8 @@ impl Checkpoint {
 /// Errors: E0805 if it cannot be read, E0907 if a byte is not what it was.
 pub fn read(path: &Path) -> Result<Checkpoint, Failure> {
     let mut bytes = import::read_file(path, MAX_BYTES)?;
-    let place = hash_place();
-    let is_ours = bytes.get(8..place.start) == Some(BEFORE_HASH.as_bytes()) && bytes.len() >= place.end;
-    if !is_ours {
-        return Err(damaged(path, "it does not begin as a checkpoint does", &Diagnostics::default()));
-    }
-    let found = bytes[place.clone()].to_vec();
-    bytes[place].fill(b'0');
-    if store::hex(&Sha256::digest(&bytes)).as_bytes() != found {
-        return Err(damaged(path, "its sha256 is not the one that it was written with", &Diagnostics::default()));
-    }
+    let run = checkpoint::run(&mut bytes).map_err(|what| damaged(path, what, &Diagnostics::default()))?;
     let parsed = safetensors::read_header(&bytes).map_err(|d| damaged(path, "its header is not valid", &d))?;
-    let run =
-        run_of(&bytes).ok_or_else(|| damaged(path, "what it says of its run is not valid", &Diagnostics::default()))?;
     let entries = parsed.into_iter().map(|e| (e.name, (e.shape, e.range))).collect();
     Ok(Checkpoint { path: path.to_path_buf(), run, bytes, entries })
 }
@@ -160,26 +100,10 @@ pub fn newest(dir: &Path) -> Result<(Checkpoint, Diagnostics), Failure> {
 /// The checkpoints of a folder, the newest first.
 pub fn all(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
-    let is_one = |p: &PathBuf| {
-        let name = p.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let number = name.strip_prefix(PREFIX).and_then(|n| n.strip_suffix(ENDING));
-        number.is_some_and(|n| n.len() == 10 && n.bytes().all(|b| b.is_ascii_digit()))
-    };
+    let is_one = |p: &PathBuf| p.file_name().and_then(|n| n.to_str()).is_some_and(checkpoint::is_name);
     let mut found: Vec<PathBuf> = entries.filter(is_one).collect();
     found.sort_by(|a, b| b.cmp(a));
     found
-}
-
-fn hash_place() -> Range<usize> {
-    let start = 8 + BEFORE_HASH.len();
-    start..start + HASH_DIGITS
-}
-
-fn run_of(bytes: &[u8]) -> Option<Run> {
-    let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk::<8>()?)).ok()?;
-    let header: serde_json::Value = serde_json::from_slice(bytes.get(8..)?.get(..length)?).ok()?;
-    let run: Run = serde_json::from_str(header["__metadata__"]["run"].as_str()?).ok()?;
-    (run.format == FORMAT).then_some(run)
 }
 
 fn damaged(path: &Path, what: &str, more: &Diagnostics) -> Failure {

@@ -1,10 +1,10 @@
 //! Training: everything around the compiled step.
 //!
+//! What standalone trainers share, so that they get the same bits, is in [`runtime::host::train`]: [`settings`] with the
+//! recipes, randomness ([`random`]), the learning rate ([`schedule`]), how far a run has come ([`progress`]).
+//!
 //! | module | is |
 //! |---|---|
-//! | [`settings`] | what decides the bits of a run, and the recipes that give it |
-//! | [`random`] | counter-based randomness |
-//! | [`schedule`] | the learning rate of every iteration |
 //! | [`data`] | labelled pictures, augmented, in batches |
 //! | [`step`] | the compiled step and its state |
 //! | [`shards`] | a step in parts, whose gradients are added |
@@ -26,10 +26,9 @@ pub mod group;
 pub mod log;
 #[cfg(feature = "mpi")]
 mod mpi;
-pub mod random;
 pub mod run;
-pub mod schedule;
-pub mod settings;
 pub mod shards;
 pub mod step;
 pub mod traces;
+
+pub use runtime::host::train::{progress, random, schedule, settings};

@@ -2,11 +2,11 @@
 
 use super::checkpoint::{self, Checkpoint, Progress, Run};
 use super::data::feed::Source;
-use super::data::{Feed, Pixels, Set};
+use super::data::{self, Feed, Pixels, Set};
 use super::group::{self, Group};
 use super::log::Line;
 use super::random::Epoch;
-use super::schedule::{Until, WINDOW};
+use super::schedule::WINDOW;
 use super::settings::{Colour, Crop, Settings};
 use super::step::{Codes, Step};
 use super::traces::{Places, Traces};
@@ -123,7 +123,7 @@ impl Job<'_> {
         let mut evaluating = Duration::ZERO;
         let mut signal = group::signal(self.group, output::signal());
         while progress.iteration < s.iterations && signal.is_none() {
-            let lr = rate(s, &progress);
+            let lr = progress.rate(s);
             let batch = group::agree(self.group, feed.take()).inspect_err(|_| _ = save(&step, progress))?;
             let outcome = step.run(self.group, &batch.x, &batch.labels, lr as f32);
             feed.give_back(batch);
@@ -134,9 +134,7 @@ impl Job<'_> {
                     norms = Some(step.gradient_norms(s));
                 }
                 step.accept()?;
-                progress.seen += s.batch;
-                progress.wrong += outcome.wrong;
-                progress.loss_bits = (f64::from_bits(progress.loss_bits) + f64::from(outcome.loss)).to_bits();
+                progress.count(s, outcome.loss, outcome.wrong);
             } else if !self.skips {
                 return group::agree(self.group, Err(self.not_finite(outcome.loss, &progress, &step, &save)));
             }
@@ -144,7 +142,7 @@ impl Job<'_> {
             let epoch = progress.iteration as f64 / self.source.steps() as f64;
             let mut line = Line { iteration: progress.iteration, epoch, lr, ..Line::default() };
             if progress.iteration.is_multiple_of(WINDOW) || progress.iteration == s.iterations {
-                line.window = close_window(s, &mut progress);
+                line.window = progress.close_window(s);
             }
             let ends_epoch = progress.iteration.is_multiple_of(self.source.steps());
             if (ends_epoch || progress.iteration == s.iterations)
@@ -248,7 +246,7 @@ impl Job<'_> {
     fn save_model(&self, step: &Step) -> Result<PathBuf, Failure> {
         let mut graph = self.model.graph.clone();
         let pixels: &Pixels = &self.source.augment.pixels;
-        graph.info.preprocess = Some(pixels.preprocess(MEAN_PICTURE));
+        graph.info.preprocess = Some(data::pixels::preprocess(pixels, MEAN_PICTURE));
         if graph.info.labels.is_empty() {
             graph.info.labels = self.source.set.classes();
         }
@@ -277,26 +275,4 @@ impl Job<'_> {
         })?;
         Ok(saved.rir)
     }
-}
-
-/// The learning rate of the next step.
-fn rate(s: &Settings, progress: &Progress) -> f64 {
-    match s.warmup {
-        Some(w) if !progress.is_warm && !matches!(w.until, Until::Iteration(n) if progress.iteration >= n) => w.lr,
-        _ => s.schedule.rate(s.lr, progress.iteration, s.iterations),
-    }
-}
-
-/// Mean loss and error of the window, which begins anew; ends a warm-up that is over.
-fn close_window(s: &Settings, progress: &mut Progress) -> Option<(f64, f64)> {
-    let steps = progress.seen / s.batch;
-    let result = (steps > 0).then(|| {
-        let error = progress.wrong as f64 / progress.seen as f64;
-        if s.warmup.is_some_and(|w| matches!(w.until, Until::Error(below) if error < below)) {
-            progress.is_warm = true;
-        }
-        (f64::from_bits(progress.loss_bits) / steps as f64, error)
-    });
-    (progress.seen, progress.wrong, progress.loss_bits) = (0, 0, 0);
-    result
 }

@@ -12,6 +12,7 @@ use crate::render::Failure;
 use crate::report;
 use crate::toolchain::BackendName;
 use backends::exec::Execution;
+use ir::entity::Value;
 use ir::graph::Def;
 use ir::store::TensorStore;
 use ir::target::Target;
@@ -63,8 +64,7 @@ impl Codes {
             _ => gradient_step(graph, &training)?,
         };
         let update = if s.shards > 1 { Some(apply_step(graph, &training)?) } else { None };
-        let loss = step.order.iter().copied().find(|&n| step.op(n).name == "cross_entropy");
-        let logits = step.operand(loss.expect("invariant: a training step has a loss"), 0);
+        let logits = logits(&step);
         step.outputs.push(logits);
         let outputs = step.outputs.len();
         let classes = step.ty(logits).dims(1).last().copied().unwrap_or(1) as usize;
@@ -99,7 +99,14 @@ impl Codes {
     }
 }
 
-fn options(s: &Settings) -> TrainOptions {
+/// What the loss of a training step is computed from.
+pub fn logits(step: &Graph) -> Value {
+    let loss = step.order.iter().copied().find(|&n| step.op(n).name == "cross_entropy");
+    step.operand(loss.expect("invariant: a training step has a loss"), 0)
+}
+
+/// What of the settings is compiled into a step.
+pub fn options(s: &Settings) -> TrainOptions {
     TrainOptions {
         momentum: s.momentum,
         weight_decay: s.weight_decay,

@@ -21,6 +21,7 @@ mod shards;
 mod standalone;
 mod train;
 mod train_library;
+mod trainer;
 mod tune;
 mod zoo;
 
@@ -48,6 +49,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(standalone::tests());
     trials.extend(train::tests());
     trials.extend(train_library::tests());
+    trials.extend(trainer::tests());
     trials.extend(zoo::tests());
     #[cfg(feature = "llvm")]
     trials.extend(asm::tests().into_iter().chain(ptx::tests()));

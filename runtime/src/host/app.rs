@@ -3,6 +3,7 @@
 use super::args::{self, Action, Args, Path, lossy};
 use super::engine::{Engine, Library};
 use super::eval::{self, Set};
+use super::failure::{self, Failure, INPUT_FAILED, display};
 use super::image::{self, Image};
 use super::npy::{self, Data};
 use super::pool::Pool;
@@ -35,84 +36,12 @@ pub trait System {
 pub fn main(system: &dyn System, library: &dyn Library, args: &[&[u8]]) -> i32 {
     let program = args.first().map_or_else(|| "model".into(), |name| lossy(name));
     let result = args::parse(args.get(1..).unwrap_or(&[]))
-        .map_err(Failure::plain)
+        .map_err(Failure::from)
         .and_then(|args| App { system, library, args: &args }.run(&program));
-    match result {
-        Ok(code) => code,
-        Err(failure) => {
-            system.complain(&failure.message());
-            exit_code(failure.error.kind)
-        }
-    }
-}
-
-/// An error and the file that it is about.
-struct Failure {
-    error: Error,
-    file: Option<String>,
-}
-
-impl Failure {
-    fn plain(error: Error) -> Failure {
-        Failure { error, file: None }
-    }
-
-    fn about(path: Path) -> impl Fn(Error) -> Failure {
-        move |error| Failure { error, file: Some(display(path)) }
-    }
-
-    /// What happened, where, what to do.
-    fn message(&self) -> String {
-        let mut out = String::from("error: ");
-        if let Some(file) = &self.file {
-            out += &format!("{file}: ");
-        }
-        out += &self.error.what;
-        if let Some(byte) = self.error.at {
-            out += &format!(", at byte {byte}");
-        }
-        let help = self.error.help.as_deref().unwrap_or_else(|| usual_help(self.error.kind));
-        out += &format!("\n  help: {help}\n");
-        out
-    }
-}
-
-/// What to do about errors that say nothing special.
-fn usual_help(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Usage => "--help lists what this program can do",
-        Kind::Read => "check the path; relative paths start at the current directory",
-        Kind::Write => "choose a place that exists, may be written and has room",
-        Kind::Invalid => "the file is damaged or of another kind: fetch or save it again",
-        Kind::Limit => "a smaller file or number fits",
-        Kind::Unsupported => "convert the file, or compile the model for it",
-        Kind::Model => "this is a bug of the compiler: please report the model and the command line",
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Failure {
-        Failure::plain(error)
-    }
-}
-
-/// How a file is named in messages.
-fn display(path: Path) -> String {
-    if path == b"-" { "standard input".into() } else { lossy(path) }
+    result.unwrap_or_else(|f| failure::conclude(system, &f))
 }
 
 const RESULT_IS_NEGATIVE: i32 = 1;
-const INPUT_FAILED: i32 = 3;
-
-fn exit_code(kind: Kind) -> i32 {
-    match kind {
-        Kind::Usage => 2,
-        Kind::Read | Kind::Invalid => INPUT_FAILED,
-        Kind::Unsupported | Kind::Model => 4,
-        Kind::Write => 5,
-        Kind::Limit => 6,
-    }
-}
 
 struct App<'a> {
     system: &'a dyn System,

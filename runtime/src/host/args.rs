@@ -83,7 +83,7 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
     };
     let mut actions: Vec<(&str, Action)> = Vec::new();
     let (mut warmup, mut iterations, mut seconds, mut cold) = (None, None, 2.0, false);
-    let mut rest = Rest { args, at: 0 };
+    let mut rest = Rest::new(args);
     while let Some(arg) = rest.next() {
         if arg == b"--" {
             parsed.files.extend_from_slice(&args[rest.at..]);
@@ -124,7 +124,7 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
                     b"--info" => actions.push(("--info", Action::Info)),
                     b"--selftest" => actions.push(("--selftest", Action::SelfTest)),
                     b"--help" | b"-h" => actions.push(("--help", Action::Help)),
-                    _ => return Err(unknown(name)),
+                    _ => return Err(unknown(name, &NAMES)),
                 }
             }
         }
@@ -170,20 +170,25 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
     }
 }
 
-struct Rest<'s, 'a> {
+/// Arguments that are left.
+pub(super) struct Rest<'s, 'a> {
     args: &'s [&'a [u8]],
     at: usize,
 }
 
-impl<'a> Rest<'_, 'a> {
-    fn next(&mut self) -> Option<&'a [u8]> {
+impl<'s, 'a> Rest<'s, 'a> {
+    pub fn new(args: &'s [&'a [u8]]) -> Rest<'s, 'a> {
+        Rest { args, at: 0 }
+    }
+
+    pub fn next(&mut self) -> Option<&'a [u8]> {
         let arg = *self.args.get(self.at)?;
         self.at += 1;
         Some(arg)
     }
 
     /// The value of an option: after `=` or the next argument.
-    fn value(&mut self, name: &[u8], inline: Option<&'a [u8]>) -> Result<&'a [u8], Error> {
+    pub fn value(&mut self, name: &[u8], inline: Option<&'a [u8]>) -> Result<&'a [u8], Error> {
         inline.or_else(|| self.next()).ok_or_else(|| usage(format!("{} needs a value", lossy(name))))
     }
 
@@ -198,36 +203,41 @@ fn parse_text<T: core::str::FromStr>(value: &[u8]) -> Option<T> {
     core::str::from_utf8(value).ok()?.parse().ok()
 }
 
-fn number<T: core::str::FromStr + Copy>(name: &[u8], value: &[u8], fits: impl Fn(T) -> bool) -> Result<T, Error> {
+pub(super) fn number<T: core::str::FromStr + Copy>(
+    name: &[u8],
+    value: &[u8],
+    fits: impl Fn(T) -> bool,
+) -> Result<T, Error> {
     parse_text(value).filter(|&n| fits(n)).ok_or_else(|| usage(format!("{} cannot be '{}'", lossy(name), lossy(value))))
 }
 
-fn usage(what: impl Into<String>) -> Error {
+pub(super) fn usage(what: impl Into<String>) -> Error {
     Error::new(Kind::Usage, what)
 }
 
+const NAMES: [&str; 17] = [
+    "--npy",
+    "--eval",
+    "--bench",
+    "--info",
+    "--selftest",
+    "--help",
+    "--top",
+    "--json",
+    "--threads",
+    "--batch",
+    "--out",
+    "--eval-labels",
+    "--predictions",
+    "--logits",
+    "--warmup",
+    "--iterations",
+    "--cold",
+];
+
 /// Names the known option that is nearest.
-fn unknown(name: &[u8]) -> Error {
-    const NAMES: [&str; 17] = [
-        "--npy",
-        "--eval",
-        "--bench",
-        "--info",
-        "--selftest",
-        "--help",
-        "--top",
-        "--json",
-        "--threads",
-        "--batch",
-        "--out",
-        "--eval-labels",
-        "--predictions",
-        "--logits",
-        "--warmup",
-        "--iterations",
-        "--cold",
-    ];
-    let nearest = NAMES.iter().map(|n| (distance(name, n.as_bytes()), *n)).min();
+pub(super) fn unknown(name: &[u8], names: &[&'static str]) -> Error {
+    let nearest = names.iter().map(|n| (distance(name, n.as_bytes()), *n)).min();
     let error = usage(format!("unknown option '{}'", lossy(name)));
     match nearest {
         Some((d, n)) if d <= 2 => error.help(format!("did you mean {n}?")),

@@ -179,20 +179,20 @@ pub fn image_elements(model: &Model) -> usize {
 }
 
 /// 64-byte aligned memory.
-struct Arena {
+pub(super) struct Arena {
     start: NonNull<u8>,
     layout: Layout,
 }
 
 impl Arena {
-    fn new(bytes: usize) -> Option<Arena> {
+    pub fn new(bytes: usize) -> Option<Arena> {
         let layout = Layout::from_size_align(bytes.max(64), 64).ok()?;
         // SAFETY: the size is not zero. Zeroed, because a slice of it is handed out; large blocks are fresh pages.
         let start = NonNull::new(unsafe { alloc::alloc::alloc_zeroed(layout) })?;
         Some(Arena { start, layout })
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    pub fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: our block, initialised, borrowed exclusively.
         unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.layout.size()) }
     }

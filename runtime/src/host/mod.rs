@@ -1,4 +1,4 @@
-//! The host side: from files to inputs, from outputs to answers. In the standalone executable and in `rescc run`.
+//! The host side: from files to inputs, from outputs to answers. In standalone executables, in `rescc run` and `train`.
 //!
 //! Pure functions on bytes; what touches the system goes through [`app::System`]. Needs a heap, nothing else.
 
@@ -9,6 +9,7 @@ pub mod cifar;
 pub mod engine;
 mod error;
 pub mod eval;
+pub mod failure;
 pub mod image;
 pub mod json;
 pub mod npy;
@@ -17,6 +18,7 @@ pub mod preprocess;
 pub mod report;
 pub mod resize;
 pub mod topk;
+pub mod train;
 
 pub use error::{Error, Kind};
 

@@ -1,11 +1,11 @@
 //! The host program of a standalone executable: what stands around a compiled model when there is no libc.
 //!
-//! It is linked with a model's library of prefix `rescc` and brings `_start`, the memory functions that compilers
-//! call, a heap, threads, files and a clock; what the program *does* is `runtime::host`. Linux on x86-64.
+//! It is linked with a model's library of prefix `rescc`, or with feature `train` with a library that trains, and brings
+//! `_start`, the memory functions that compilers call, a heap, threads, files and a clock; what the program *does* is
+//! `runtime::host`. Linux on x86-64.
 //!
 //! # Invariants
-//! - No undefined symbols but those of the model's library and driver (`rescc_model`, `rescc_arena_bytes`,
-//!   `rescc_core_infer_traced`).
+//! - No undefined symbols but those of the library that `infer` or `train` declares.
 //! - No thread-local storage: threads are raw clones.
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -17,65 +17,19 @@ mod mem;
 mod start;
 mod system;
 
+#[cfg(not(feature = "train"))]
+mod infer;
+#[cfg(feature = "train")]
+mod train;
+
 use core::fmt::Write;
-use runtime::abi::{Model, Par};
-use runtime::host::app;
-use runtime::host::engine::Library;
-
-unsafe extern "C" {
-    /// The descriptor that the compiler wrote.
-    static rescc_model: Model;
-    fn rescc_arena_bytes(batch: u32, threads: u32) -> usize;
-    /// What the library's `rescc_infer` calls, with a place for the time of each call.
-    fn rescc_core_infer_traced(
-        model: *const Model,
-        x: *const f32,
-        y: *mut f32,
-        batch: u32,
-        arena: *mut u8,
-        arena_bytes: usize,
-        par: *const Par,
-        ticks: *mut u64,
-    ) -> i32;
-}
-
-/// The library that this program is linked with.
-struct Linked;
-
-// SAFETY: the compiler made `infer` for that descriptor.
-unsafe impl Library for Linked {
-    fn model(&self) -> &Model {
-        // SAFETY: read-only data of the library.
-        unsafe { &rescc_model }
-    }
-
-    fn arena_bytes(&self, batch: u32, threads: u32) -> usize {
-        // SAFETY: takes any number.
-        unsafe { rescc_arena_bytes(batch, threads) }
-    }
-
-    unsafe fn infer(
-        &self,
-        x: *const f32,
-        y: *mut f32,
-        batch: u32,
-        arena: *mut u8,
-        arena_bytes: usize,
-        par: *const Par,
-        ticks: *mut u64,
-    ) -> i32 {
-        // SAFETY: the caller's promise.
-        unsafe { rescc_core_infer_traced(self.model(), x, y, batch, arena, arena_bytes, par, ticks) }
-    }
-}
+#[cfg(not(feature = "train"))]
+use infer::main;
+#[cfg(feature = "train")]
+use train::main;
 
 #[global_allocator]
 static HEAP: heap::Heap = heap::Heap::new();
-
-/// The program. Returns its exit code.
-fn main(args: &[&[u8]]) -> i32 {
-    app::main(&system::Linux, &Linked, args)
-}
 
 /// Standard error without the heap.
 struct Complaint;

@@ -153,10 +153,18 @@ pub fn exit_thread() -> ! {
 /// As the system call.
 #[inline(always)]
 unsafe fn syscall3(number: usize, a: usize, b: usize, c: usize) -> isize {
+    // SAFETY: the caller's promise; what the call does not take is ignored.
+    unsafe { syscall4(number, a, b, c, 0) }
+}
+
+/// # Safety
+/// As the system call.
+#[inline(always)]
+pub unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
     let result;
     // SAFETY: the caller's promise; the kernel clobbers rcx and r11.
     unsafe {
-        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c,
+        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
             lateout("rcx") _, lateout("r11") _, options(nostack))
     };
     result

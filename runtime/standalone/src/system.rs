@@ -87,7 +87,7 @@ pub fn complain(text: &str) {
 }
 
 /// What an error number means, for the usual ones.
-fn reason(e: Errno) -> String {
+pub fn reason(e: Errno) -> String {
     let text = match e {
         Errno::NOENT => "there is no such file",
         Errno::ACCESS | Errno::PERM => "permission denied",

@@ -4,8 +4,9 @@
 
 use super::{Pixels, Set};
 use crate::render::Failure;
-use crate::train::random::{Epoch, Purpose};
+use crate::train::random::{Draws, Epoch, Purpose};
 use crate::train::settings::{Colour, Crop, Settings};
+use rand_distr::{Distribution, StandardNormal};
 use runtime::host::image::Image;
 use runtime::host::resize::{resize_window, shorter_side_to};
 
@@ -39,7 +40,7 @@ impl Augment {
     ///
     /// Errors: those of [`Set::picture`].
     pub fn fill(&self, set: &Set, image: u64, epoch: Epoch, x: &mut [f32]) -> Result<(), Failure> {
-        let is_mirrored = self.flip && epoch.draws(image, Purpose::Flip).below(2) == 1;
+        let is_mirrored = self.flip && epoch.is_mirrored(image);
         if let (Set::Cifar(c), Crop::None | Crop::Pad, Colour::None) = (set, self.crop, self.colour) {
             let [dx, dy] = self.shift(image, epoch, c.side);
             self.pixels.moved(c.planes(image as usize), dx, dy, is_mirrored, x);
@@ -58,12 +59,7 @@ impl Augment {
 
     /// By how much a picture of the input's size is moved.
     fn shift(&self, image: u64, epoch: Epoch, side: usize) -> [isize; 2] {
-        if self.crop != Crop::Pad {
-            return [0, 0];
-        }
-        let most = side as u64 / 8;
-        let mut draws = epoch.draws(image, Purpose::Crop);
-        std::array::from_fn(|_| draws.below(2 * most + 1) as isize - most as isize)
+        if self.crop == Crop::Pad { epoch.shift(image, side) } else { [0, 0] }
     }
 
     /// RGB bytes of the input's size.
@@ -109,7 +105,7 @@ impl Augment {
         match self.colour {
             Colour::None => {}
             Colour::Pca(deviation) => {
-                let along: [f64; 3] = std::array::from_fn(|i| PCA_DEVIATIONS[i] * deviation * draws.normal());
+                let along: [f64; 3] = std::array::from_fn(|i| PCA_DEVIATIONS[i] * deviation * normal(&mut draws));
                 let add = PCA_DIRECTIONS.map(|row| 255.0 * row.iter().zip(along).map(|(d, a)| d * a).sum::<f64>());
                 for pixel in rgb.as_chunks_mut::<3>().0 {
                     pixel.iter_mut().zip(add).for_each(|(v, a)| *v = to_byte(f32::from(*v) + a as f32));
@@ -132,6 +128,11 @@ impl Augment {
     }
 }
 
+/// A number from the standard normal distribution.
+fn normal(draws: &mut Draws) -> f64 {
+    StandardNormal.sample(&mut draws.0)
+}
+
 /// Left, top, width and height of a part of a picture: `least_area` to all of its area, ratio from 3/4 to 4/3.
 fn random_area(image: u64, epoch: Epoch, least_area: f64, width: usize, height: usize) -> [usize; 4] {
     let mut draws = epoch.draws(image, Purpose::Crop);
@@ -151,14 +152,14 @@ fn random_area(image: u64, epoch: Epoch, least_area: f64, width: usize, height: 
 
 #[cfg(test)]
 mod tests {
-    use super::super::cifar::Cifar;
     use super::*;
+    use runtime::host::train::pictures::Pictures;
 
     const EPOCH: Epoch = Epoch { seed: 1, epoch: 0 };
 
     fn set(side: usize, images: usize) -> Set {
         let pixels = (0..images * 3 * side * side).map(|i| (i * 31 % 251) as u8).collect();
-        Set::Cifar(Cifar { side, pixels, labels: vec![0; images] })
+        Set::Cifar(Pictures { side, pixels, labels: vec![0; images] })
     }
 
     fn augment(crop: Crop, colour: Colour, side: usize) -> Augment {
@@ -204,13 +205,12 @@ mod tests {
     }
 
     #[test]
-    fn shifts_reach_every_place_and_half_are_mirrored() {
-        let a = augment(Crop::Pad, Colour::None, 32);
-        let shifts: std::collections::BTreeSet<_> = (0..2000).map(|i| a.shift(i, EPOCH, 32)).collect();
-        assert_eq!(shifts.len(), 81);
-        assert!(shifts.iter().flatten().all(|s| s.abs() <= 4));
-        let mirrored = (0..1000).filter(|&i| EPOCH.draws(i, Purpose::Flip).below(2) == 1).count();
-        assert!((420..580).contains(&mirrored), "{mirrored}");
+    fn normal_numbers_have_mean_0_and_variance_1() {
+        let mut draws = EPOCH.draws(0, Purpose::Colour);
+        let z: Vec<f64> = (0..10_000).map(|_| normal(&mut draws)).collect();
+        let mean = z.iter().sum::<f64>() / 1e4;
+        let variance = z.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e4;
+        assert!(mean.abs() < 0.05 && (variance - 1.0).abs() < 0.07, "{mean} {variance}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::{Augment, Set};
 use crate::render::Failure;
-use crate::train::random::Epoch;
+use crate::train::random::Order;
 use crate::train::settings::Settings;
 use ir::Diagnostic;
 use ir::diag::Class;
@@ -44,16 +44,10 @@ impl Source {
         self.set.len() / self.settings.batch
     }
 
-    /// Fills the batch of `iteration`. `order` is kept between calls, with the epoch that it belongs to.
-    fn fill(&self, iteration: u64, order: &mut Option<(u64, Vec<u32>)>, batch: &mut Batch) -> Result<(), Failure> {
-        let (epoch, step) = (iteration / self.steps(), iteration % self.steps());
-        let draws = Epoch { seed: self.settings.seed, epoch };
-        if order.as_ref().is_none_or(|(of, _)| *of != epoch) {
-            *order = Some((epoch, draws.order(self.set.len() as u32)));
-        }
-        let order = order.as_ref().map_or(&[][..], |(_, o)| o);
-        let first = step * self.settings.batch;
-        let images = &order[(first + self.part.start) as usize..(first + self.part.end) as usize];
+    /// Fills the batch of `iteration`. `order` is kept between calls.
+    fn fill(&self, iteration: u64, order: &mut Order, batch: &mut Batch) -> Result<(), Failure> {
+        let (draws, images) = order.batch(&self.settings, self.set.len(), iteration);
+        let images = &images[self.part.start as usize..self.part.end as usize];
         let elements = self.augment.pixels.elements();
         for ((&image, label), x) in images.iter().zip(&mut batch.labels).zip(batch.x.chunks_exact_mut(elements)) {
             *label = self.set.label(image.into()) as i32;
@@ -79,7 +73,7 @@ impl Feed {
             let _ = empty.send(source.empty());
         }
         let work = move || {
-            let mut order = None;
+            let mut order = Order::default();
             for iteration in from..source.settings.iterations {
                 // A feed that nobody listens to ends.
                 let Ok(mut batch) = from_empty.recv() else { return };
@@ -120,13 +114,13 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::super::Pixels;
-    use super::super::cifar::Cifar;
     use super::*;
     use crate::train::settings::{Kind, Length, Recipe};
+    use runtime::host::train::pictures::Pictures;
 
     fn source(images: usize, batch: u64, epochs: u64) -> Arc<Source> {
         let pixels = (0..images * 48).map(|i| (i * 31 % 251) as u8).collect();
-        let cifar = Cifar { side: 4, pixels, labels: (0..images).map(|i| (i % 10) as u8).collect() };
+        let cifar = Pictures { side: 4, pixels, labels: (0..images).map(|i| (i % 10) as u8).collect() };
         let pixels = Pixels::channels(&cifar, images);
         let recipe = Recipe::find("fast", Kind::Cifar).unwrap();
         let settings = recipe.settings(images as u64, 8, Some(batch), Some(Length::Epochs(epochs)));

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `cifar` | the CIFAR-10 binary version |
 //! | `folder` | a folder for each class |
-//! | `pixels` | from bytes to the numbers of a network's input |
+//! | `pixels` | how a model's preprocessing is written |
 //! | `augment` | random crops, flips and colours |
 //! | `feed` | batches, made on a thread of their own |
 
@@ -16,14 +16,15 @@ pub mod pixels;
 
 pub use augment::Augment;
 pub use feed::{Batch, Feed};
-pub use pixels::Pixels;
+pub use runtime::host::train::pixels::Pixels;
 
 use super::settings::Kind;
 use crate::render::Failure;
 use ir::Diagnostic;
 use ir::diag::Class;
 use runtime::host::image::Image;
-use sha2::{Digest, Sha256};
+use runtime::host::train::checkpoint;
+use runtime::host::train::pictures::Pictures;
 use std::path::PathBuf;
 
 /// Where pictures are, as `--data` says it.
@@ -53,7 +54,7 @@ impl Place {
     /// Errors: E0805 (unreadable), E0904 (damaged), E0905 (classes), E0906 (another size, or nothing there).
     pub fn training(&self, dims: [u64; 3], classes: u64) -> Result<Set, Failure> {
         let set = match self.kind {
-            Kind::Cifar => Set::Cifar(cifar::Cifar::training(&self.dir, dims)?),
+            Kind::Cifar => Set::Cifar(cifar::training(&self.dir, dims)?),
             Kind::Folder => Set::Folder(folder::Folder::training(&self.dir)?),
         };
         set.check_classes(classes).map_err(|d| Failure::from(d).in_file(&self.dir))?;
@@ -65,7 +66,7 @@ impl Place {
     /// Errors: as [`training`](Self::training).
     pub fn evaluation(&self, dims: [u64; 3], classes: u64) -> Result<Option<Set>, Failure> {
         let set = match self.kind {
-            Kind::Cifar => Some(Set::Cifar(cifar::Cifar::evaluation(&self.dir, dims)?)),
+            Kind::Cifar => Some(Set::Cifar(cifar::evaluation(&self.dir, dims)?)),
             Kind::Folder => folder::Folder::evaluation(&self.dir)?.map(Set::Folder),
         };
         if let Some(set) = &set {
@@ -79,7 +80,7 @@ impl Place {
     /// Errors: as [`training`](Self::training), but E0905.
     pub fn pictures(&self, dims: [u64; 3]) -> Result<Set, Failure> {
         match self.kind {
-            Kind::Cifar => cifar::Cifar::evaluation(&self.dir, dims).map(Set::Cifar),
+            Kind::Cifar => cifar::evaluation(&self.dir, dims).map(Set::Cifar),
             Kind::Folder => match folder::Folder::evaluation(&self.dir)? {
                 Some(apart) => Ok(Set::Folder(apart)),
                 None => folder::Folder::open(&self.dir).map(Set::Folder),
@@ -91,7 +92,7 @@ impl Place {
 /// Labelled pictures.
 pub enum Set {
     /// In memory, all as large as the input.
-    Cifar(cifar::Cifar),
+    Cifar(Pictures),
     /// Files of any size, decoded when they are needed.
     Folder(folder::Folder),
 }
@@ -134,9 +135,7 @@ impl Set {
 
     /// Hex SHA-256 of all labels: enough to notice that a run goes on with other data.
     pub fn fingerprint(&self) -> String {
-        let mut hash = Sha256::new();
-        (0..self.len()).for_each(|i| hash.update(self.label(i).to_le_bytes()));
-        crate::store::hex(&hash.finalize())
+        checkpoint::fingerprint((0..self.len()).map(|i| self.label(i)))
     }
 
     /// A picture as it is.
@@ -151,12 +150,14 @@ impl Set {
 
     fn check_classes(&self, classes: u64) -> Result<(), Diagnostic> {
         let found = self.classes().len() as u64;
-        if found == classes {
-            return Ok(());
-        }
-        let d = Diagnostic::error("E0905", format!("the data has {found} classes, the network {classes}"));
-        Err(d.help(format!("make a network for them: `rescc new … --classes {found}`")))
+        if found == classes { Ok(()) } else { Err(other_classes(found, classes)) }
     }
+}
+
+/// What to say of a network whose number of classes is not that of the data.
+pub fn other_classes(found: u64, classes: u64) -> Diagnostic {
+    let d = Diagnostic::error("E0905", format!("the data has {found} classes, the network {classes}"));
+    d.help(format!("make a network for them: `rescc new … --classes {found}`"))
 }
 
 /// What a data set says that is not what it should be.

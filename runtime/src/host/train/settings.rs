@@ -4,6 +4,10 @@
 //! checkpoint, and a run goes on only under those that it began with.
 
 use super::schedule::{Schedule, Until, Warmup};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

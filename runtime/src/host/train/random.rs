@@ -3,6 +3,8 @@
 //! The key of a ChaCha8 stream is its four words: seed, epoch, image, purpose. So what happens to an image depends
 //! neither on threads nor on what was drawn for others, and a run that was interrupted goes on with the same numbers.
 
+use super::settings::Settings;
+use alloc::vec::Vec;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -42,10 +44,40 @@ impl Epoch {
         }
         order
     }
+
+    /// Whether an image is seen as in a mirror.
+    pub fn is_mirrored(self, image: u64) -> bool {
+        self.draws(image, Purpose::Flip).below(2) == 1
+    }
+
+    /// By how much an image is moved to the right and down: up to an eighth of its side.
+    pub fn shift(self, image: u64, side: usize) -> [isize; 2] {
+        let most = side as u64 / 8;
+        let mut draws = self.draws(image, Purpose::Crop);
+        core::array::from_fn(|_| draws.below(2 * most + 1) as isize - most as isize)
+    }
+}
+
+/// The images of every step: an epoch shows all in its order, but for those that fill no batch.
+#[derive(Default)]
+pub struct Order(Option<(u64, Vec<u32>)>);
+
+impl Order {
+    /// The images of step `iteration`, of `images` that there are, and their epoch.
+    pub fn batch(&mut self, s: &Settings, images: u64, iteration: u64) -> (Epoch, &[u32]) {
+        let steps = images / s.batch;
+        let (epoch, step) = (iteration / steps, iteration % steps);
+        let draws = Epoch { seed: s.seed, epoch };
+        if self.0.as_ref().is_none_or(|(of, _)| *of != epoch) {
+            self.0 = Some((epoch, draws.order(images as u32)));
+        }
+        let order = self.0.as_ref().map_or(&[][..], |(_, order)| order);
+        (draws, &order[(step * s.batch) as usize..][..s.batch as usize])
+    }
 }
 
 /// A sequence of random numbers.
-pub struct Draws(ChaCha8Rng);
+pub struct Draws(pub ChaCha8Rng);
 
 impl Draws {
     /// A number below `n` > 0. Its bias is at most n / 2⁶⁴.
@@ -56,12 +88,6 @@ impl Draws {
     /// A number from `low` up to `high`, uniform.
     pub fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// A number from the standard normal distribution.
-    pub fn normal(&mut self) -> f64 {
-        use rand_distr::{Distribution, StandardNormal};
-        StandardNormal.sample(&mut self.0)
     }
 }
 
@@ -114,11 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn normal_numbers_have_mean_0_and_variance_1() {
-        let mut draws = EPOCH.draws(0, Purpose::Colour);
-        let z: Vec<f64> = (0..10_000).map(|_| draws.normal()).collect();
-        let mean = z.iter().sum::<f64>() / 1e4;
-        let variance = z.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e4;
-        assert!(mean.abs() < 0.05 && (variance - 1.0).abs() < 0.07, "{mean} {variance}");
+    fn shifts_reach_every_place_and_half_are_mirrored() {
+        let shifts: std::collections::BTreeSet<_> = (0..2000).map(|i| EPOCH.shift(i, 32)).collect();
+        assert_eq!(shifts.len(), 81);
+        assert!(shifts.iter().flatten().all(|s| s.abs() <= 4));
+        let mirrored = (0..1000).filter(|&i| EPOCH.is_mirrored(i)).count();
+        assert!((420..580).contains(&mirrored), "{mirrored}");
     }
 }

@@ -1,5 +1,7 @@
 //! The learning rate of every iteration, from its number and, during a warm-up, from the training error so far.
 
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 /// How the rate falls from its peak over a run.
@@ -44,7 +46,7 @@ impl Schedule {
         match self {
             Schedule::Constant => peak,
             // Divided, not multiplied by 0.1: 0.1 / 10 is the 0.01 that a user would write.
-            Schedule::MultiStep(at) => peak / 10f64.powi(at.iter().filter(|&&m| m <= iteration).count() as i32),
+            Schedule::MultiStep(at) => peak / at.iter().filter(|&&m| m <= iteration).fold(1.0, |by, _| 10.0 * by),
             Schedule::Cosine => between(peak, 0.0, iteration as f64 / iterations.max(1) as f64),
             Schedule::OneCycle => {
                 let first = peak * FIRST_SHARE;
@@ -107,14 +109,15 @@ pub fn iterations(text: &str) -> Result<u64, String> {
     n.filter(|n| (1..=1 << 40).contains(n)).ok_or_else(|| "give a number of iterations like 64000 or 64k".into())
 }
 
-/// From `a` at 0 to `b` at 1 along half a cosine.
+/// From `a` at 0 to `b` at 1 along half a cosine, by a function that is the same in every program.
 fn between(a: f64, b: f64, share: f64) -> f64 {
-    b + (a - b) * 0.5 * (1.0 + (std::f64::consts::PI * share).cos())
+    b + (a - b) * 0.5 * (1.0 + libm::cos(core::f64::consts::PI * share))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     #[test]
     fn the_papers_steps() {

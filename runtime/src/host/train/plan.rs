@@ -1,0 +1,44 @@
+//! What is decided when a trainer is made, and the settings that its user's options make of it.
+
+use super::schedule::Schedule;
+use super::settings::{Kind, Length, Recipe, Settings};
+use alloc::string::String;
+use serde::{Deserialize, Serialize};
+
+/// What is decided when a trainer is made; it is part of the executable, as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What the network is called.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub network: String,
+    pub recipe: String,
+    /// The recipe's for all of CIFAR-10, with what the step was compiled for.
+    pub settings: Settings,
+}
+
+/// What a user may change.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Choice {
+    pub length: Option<Length>,
+    pub lr: Option<f64>,
+    pub seed: Option<u64>,
+}
+
+impl Plan {
+    /// The settings of a run on a training set of `images`.
+    pub fn settings(&self, choice: Choice, images: u64) -> Settings {
+        let s = self.settings.clone();
+        let usual =
+            Recipe::find(&self.recipe, Kind::Cifar).map(|r| r.settings(images, 0, Some(s.batch), choice.length));
+        let (iterations, schedule) = usual.map_or((s.iterations, s.schedule), |u| (u.iterations, u.schedule));
+        Settings { iterations, schedule, lr: choice.lr.unwrap_or(s.lr), seed: choice.seed.unwrap_or(s.seed), ..s }
+    }
+
+    /// Whether a run with these settings is one of this trainer's.
+    pub fn allows(&self, s: &Settings) -> bool {
+        let free =
+            |s: &Settings| Settings { iterations: 0, schedule: Schedule::Constant, lr: 0.0, seed: 0, ..s.clone() };
+        free(s) == free(&self.settings)
+    }
+}
