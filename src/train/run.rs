@@ -134,7 +134,7 @@ impl Job<'_> {
                     norms = Some(step.gradient_norms(s));
                 }
                 step.accept()?;
-                progress.count(s, outcome.loss, outcome.wrong);
+                progress.count(s, outcome);
             } else if !self.skips {
                 return group::agree(self.group, Err(self.not_finite(outcome.loss, &progress, &step, &save)));
             }

@@ -4,6 +4,7 @@
 //! is whole, whatever the step gave.
 
 use super::group::Group;
+use super::progress::Outcome;
 use super::settings::Settings;
 use super::shards::Update;
 use crate::code::{Code, floats, set_elements, set_floats};
@@ -134,15 +135,6 @@ pub fn open(graph: &Graph, state: &[StateTensor]) -> (Graph, Vec<String>) {
     }
     (g.inputs, g.params) = (inputs, params);
     (g, names)
-}
-
-/// What a step gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
-    /// Mean over the batch.
-    pub loss: f32,
-    /// Pictures whose class was not the first answer.
-    pub wrong: u64,
 }
 
 /// A step with its memory.

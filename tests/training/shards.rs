@@ -14,8 +14,9 @@ use passes::pipeline::PassOptions;
 use rescc::builders;
 use rescc::toolchain::BackendName;
 use rescc::train::group::Alone;
+use rescc::train::progress::Outcome;
 use rescc::train::settings::{Kind, Recipe, Settings};
-use rescc::train::step::{Codes, Outcome, Step};
+use rescc::train::step::{Codes, Step};
 use std::sync::Arc;
 
 const BATCH: u64 = 8;

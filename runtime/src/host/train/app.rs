@@ -128,7 +128,7 @@ impl App<'_> {
             if !outcome.loss.is_finite() {
                 return self.give_up(&trainer, &run, outcome.loss);
             }
-            p.count(&s, outcome.loss, outcome.wrong);
+            p.count(&s, outcome);
             p.iteration += 1;
             let (done, is_last) = (p.iteration, p.iteration == s.iterations);
             if done.is_multiple_of(WINDOW) || is_last {

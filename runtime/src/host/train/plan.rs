@@ -42,3 +42,30 @@ impl Plan {
         free(s) == free(&self.settings)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(recipe: &str) -> (Plan, &'static Recipe) {
+        let r = Recipe::find(recipe, Kind::Cifar).unwrap();
+        let settings = Settings { momentum: 0.8, ..r.settings(50_000, 110, Some(100), None) };
+        (Plan { name: "net".into(), network: "1".into(), recipe: recipe.into(), settings }, r)
+    }
+
+    #[test]
+    fn a_run_is_the_recipes_but_for_what_was_decided() {
+        for recipe in ["he2015", "fast"] {
+            let (plan, r) = plan(recipe);
+            for length in [None, Some(Length::Epochs(3)), Some(Length::Iterations(7))] {
+                let usual = r.settings(1000, 110, Some(100), length);
+                let got = plan.settings(Choice { length, lr: None, seed: Some(5) }, 1000);
+                assert_eq!(got, Settings { momentum: 0.8, seed: 5, ..usual });
+                assert!(plan.allows(&got));
+            }
+            assert_eq!(plan.settings(Choice { lr: Some(0.5), ..Choice::default() }, 1000).lr, 0.5);
+            assert!(!plan.allows(&Settings { momentum: 0.9, ..plan.settings.clone() }));
+            assert!(!plan.allows(&Settings { limit: Some(10), ..plan.settings.clone() }));
+        }
+    }
+}

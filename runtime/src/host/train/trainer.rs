@@ -1,5 +1,6 @@
 //! A network that trains, with its state, memory and threads: the safe face of [`crate::train`].
 
+use super::progress::Outcome;
 use crate::abi::{MAX_WORKERS, NOT_FINITE, OK, Par};
 use crate::driver;
 use crate::host::engine::Arena;
@@ -10,15 +11,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-
-/// What a step gave.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
-    /// Mean over the batch.
-    pub loss: f32,
-    /// Images whose class was not the first answer.
-    pub wrong: u64,
-}
 
 /// See the module.
 pub struct Trainer<'a> {
