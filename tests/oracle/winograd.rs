@@ -222,8 +222,10 @@ pub fn grad_weight(call: &Call) -> Truth {
     numbers.insert("block", vec![1.0]);
     let v = input(&Call { inputs: &call.inputs[..1], numbers: &numbers, words: call.words, after: &[], result: 0 });
     let magnitudes = Tensor { dims: v.y.dims.clone(), data: v.scale };
-    // A g Aᵀ of a tile at a point, and the same of magnitudes.
-    let spread = |n: usize, o: usize, tile: &Tile, i: usize, j: usize| {
+    // A g Aᵀ, and the same of magnitudes.
+    let mut w_magnitudes = Vec::new();
+    let w = Tensor::build(&[x.dims[0], g_image.dims[1], strips.len(), strips[0].len(), height, width], |at| {
+        let (n, o, tile, i, j) = (at[0], at[1], &strips[at[2]][at[3]], at[4], at[5]);
         let (mut sum, mut magnitude) = (0.0, 0.0);
         if i < points_of(1, tile.height) && j < points_of(1, tile.width) {
             for r in 0..tile.height {
@@ -235,20 +237,20 @@ pub fn grad_weight(call: &Call) -> Truth {
                 }
             }
         }
-        (sum, magnitude)
-    };
+        w_magnitudes.push(magnitude);
+        sum
+    });
+    let w_magnitudes = Tensor { dims: w.dims.clone(), data: w_magnitudes };
     let mut scale = Vec::new();
     let y = Tensor::build(&[splits, g_image.dims[1], x.dims[1], 3, 3], |at| {
         let (mut sum, mut magnitude) = (0.0, 0.0);
         for n in at[0] * part..((at[0] + 1) * part).min(x.dims[0]) {
-            let tiles = strips.iter().enumerate().flat_map(|(s, tiles)| tiles.iter().enumerate().map(move |t| (s, t)));
-            for (s, (t, tile)) in tiles {
+            for (s, t) in (0..strips.len()).flat_map(|s| (0..strips[0].len()).map(move |t| (s, t))) {
                 for (i, j) in (0..height).flat_map(|i| (0..width).map(move |j| (i, j))) {
-                    let place = [n, s, i * width + j, at[2], t, 0];
-                    let (w, w_magnitude) = spread(n, at[1], tile, i, j);
+                    let (of_v, of_w) = ([n, s, i * width + j, at[2], t, 0], [n, at[1], s, t, i, j]);
                     let factor = g(1, i, at[3]) * g(1, j, at[4]);
-                    sum += factor * v.y.at(&place) * w;
-                    magnitude += factor.abs() * magnitudes.at(&place) * w_magnitude;
+                    sum += factor * v.y.at(&of_v) * w.at(&of_w);
+                    magnitude += factor.abs() * magnitudes.at(&of_v) * w_magnitudes.at(&of_w);
                 }
             }
         }
