@@ -83,21 +83,24 @@ impl<'a> Output<'a> {
         k.scratch("products", DType::F32, &[images, rows, columns, blocks, tiles, self.r.block()])
     }
 
+    /// Dimensions of the weights: [panels, points, channels, panel].
+    fn weights(&self) -> &[i64] {
+        &self.r.ctx.operands[1].dims
+    }
+
     /// The tiles are operand 0.
     pub fn after_input(&self) -> Kernel {
         let (mut k, operands, y) = self.begin();
         let together = self.images();
         let products = self.products_of(&mut k, together);
-        let (groups, strips, panels) = (self.v[0] / together, self.v[1], self.r.ctx.operands[1].dims[0]);
+        let (groups, strips) = (self.v[0] / together, self.v[1]);
+        let &[panels, _, _, width] = self.weights() else { unreachable!("invariant: weights have four dimensions") };
         let t = k.tasks(groups * strips * panels);
-        // Neighbouring tasks share what would cost more to read again: the tiles of an image for each panel, or the
-        // weights for each image.
-        let is_panel_first = strips == 1
-            && panels * self.v[0] * self.v[4]
-                < groups * self.r.ctx.operands[1].dims[0] * self.r.ctx.operands[1].dims[3];
+        // Neighbouring tasks share what is larger: the tiles of their images, or the weights of a panel.
+        let is_panel_first = strips == 1 && together * self.v[4] < width;
         let (group, strip, panel) = match is_panel_first {
             true => (t.modulo(groups), Affine::constant(0), t.floordiv(groups)),
-            _ => (t.floordiv(panels).floordiv(strips), t.floordiv(panels).modulo(strips), t.modulo(panels)),
+            false => (t.floordiv(panels).floordiv(strips), t.floordiv(panels).modulo(strips), t.modulo(panels)),
         };
         let first = group * together;
         let place = [first.clone(), strip.clone()];
@@ -132,7 +135,7 @@ impl<'a> Output<'a> {
             let place = [&zero, &zero, &block];
             transform.strip(k, &Strip { image, strip, channel_block: &block, lane: &zero, place });
         });
-        k.for_(0, self.r.ctx.operands[1].dims[0], |k, panel| {
+        k.for_(0, self.weights()[0], |k, panel| {
             let place = [zero.clone(), zero.clone()];
             let (image, strip) = (image.clone(), strip.clone());
             let (local, next) = (zero.clone(), Some(next.clone()));
@@ -209,7 +212,7 @@ impl<'a> Output<'a> {
             let elements = (rows * step + 1) * x.dims[3] * self.r.block();
             let (row, blocks) = (strip * (rows * step), self.v[3]);
             let number = &w.panel * of + number;
-            let of = of * self.r.ctx.operands[1].dims[0];
+            let of = of * self.weights()[0];
             Rows { buf: w.operands[0], image, block: 0.into(), row, blocks, elements }.fetch(k, &number, of);
         }
     }
