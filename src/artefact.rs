@@ -236,9 +236,12 @@ fn shape(p: &Program) -> Result<[u32; 4], Diagnostics> {
     if ends(true).chain(ends(false)).any(|s| more(&s)) {
         return Err(unsupported("this graph has several"));
     }
-    let (&[_, channels, height, width], ir::DType::F32, ir::DType::F32) = (&x.dims[..], x.dtype, y.dtype) else {
+    let (&[images, channels, height, width], ir::DType::F32, ir::DType::F32) = (&x.dims[..], x.dtype, y.dtype) else {
         return Err(unsupported("this graph has others"));
     };
+    if y.dims.first() != Some(&images) {
+        return Err(unsupported("this graph's output is not one row for each image"));
+    }
     let classes = y.dims[1..].iter().product();
     let narrow = |n: u64| u32::try_from(n).map_err(|_| unsupported("this one is too large"));
     Ok([narrow(channels)?, narrow(height)?, narrow(width)?, narrow(classes)?])

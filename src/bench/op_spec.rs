@@ -236,6 +236,7 @@ impl Spec {
             });
         }
         let y = b.graph.fused_op("y", self.op.name, &operands, &self.attrs, epilogue).map_err(|p| self.problem(p))?;
+        let y = b.output(y, batch).map_err(|p| self.problem(p))?;
         b.graph.output(y);
         Ok(Subject { graph: b.graph.finish(), store: Arc::new(b.store) })
     }
@@ -277,6 +278,18 @@ impl Builder {
         let x = self.graph.input("x", ty(&[first, rest, 1, 1]));
         let shape = Attr::Dims(dims.iter().map(|&d| d.into()).collect());
         self.graph.op("rows", "reshape", &[x], &[("shape", shape)])
+    }
+
+    /// The graph's output, which an executable writes as a row an image; other results are a reshape to such rows, if
+    /// their elements are enough for equal ones.
+    fn output(&mut self, y: Value, batch: u64) -> Result<Value, Problem> {
+        let dims = self.graph.graph().ty(y).dims(batch);
+        let elements = dims.iter().product::<u64>();
+        if dims.first() == Some(&batch) || elements % batch != 0 {
+            return Ok(y);
+        }
+        let shape = Attr::Dims(vec![batch.into(), (elements / batch).into()]);
+        self.graph.op("images", "reshape", &[y], &[("shape", shape)])
     }
 
     /// A parameter with small positive and negative numbers; a variance with positive ones.
@@ -342,10 +355,12 @@ mod tests {
             "max_pool 1x8x8x8 kernel=3x3 stride=2x2 pad=1,1,1,1",
             "add 1x8x8x8 1x8x8x8",
             "batch_norm 1x8x8x8 8 8 8 8",
+            "dense_grad_weight 2x16 2x8",
             "softmax 1x10",
         ] {
             let spec = parse(text).unwrap_or_else(|f| panic!("{text}: {}", f.diagnostics));
-            let subject = spec.subject(1).unwrap_or_else(|f| panic!("{text}: {}", f.diagnostics));
+            let subject =
+                spec.subject(spec.batch().unwrap_or(1)).unwrap_or_else(|f| panic!("{text}: {}", f.diagnostics));
             assert_eq!(subject.graph.verify().to_string(), "", "{text}");
         }
         assert_eq!(parse("relu Nx8x8x8").expect("it is right").batch(), None);

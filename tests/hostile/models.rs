@@ -179,4 +179,7 @@ fn names() {
     let two = "rir 1\n\ngraph @g(%x: f32[N,3,4,4], %z: f32[N,3,4,4]) -> (%y) where N in 1..4 {\n  \
                %y = add %x, %z : f32[N,3,4,4]\n}\n";
     rescc(&["compile", &dir.write("two.rir", two), "-o", &out]).fails(4, &["E0710", "one f32 image"]);
+    // Its caller would have room for one row.
+    let rows = "rir 1\n\ngraph @g(%x: f32[1,3,4,4]) -> (%y) {\n  %y = reshape %x shape=[3,16] : f32[3,16]\n}\n";
+    rescc(&["compile", &dir.write("rows.rir", rows), "-o", &out]).fails(4, &["E0710", "one row for each image"]);
 }
