@@ -95,7 +95,7 @@ fn convolution_gradients() -> Vec<Case> {
     }
     out.push(case("conv2d_grad_weight", "1,32,7,5 1,32,7,5", &format!("{} kernel=3x3", grouped[0]), ""));
     out.push(case("conv2d_grad_weight", "2,6,5,5 2,9,3,3", &format!("{} kernel=3x3 splits=2", grouped[1]), ""));
-    out.extend(["16,8,3,3", "5,7,1,1", "16,16,3,5"].map(|w| case("flip_filter", w, "", "")));
+    out.extend(["16,8,3,3", "5,7,1,1", "66,130,1,1", "16,16,3,5"].map(|w| case("flip_filter", w, "", "")));
     out.push(case("flip_filter", "32,8,3,3", "groups=4", ""));
     out.push(case("flip_filter", "9,2,3,2", "groups=3", ""));
     out.extend(["1,7,5", "2,13", "16,16,8,3,3", "5,3,5,7", "7,1,2"].map(|x| case("sum_splits", x, "", "")));
@@ -336,6 +336,7 @@ fn training() -> Vec<Case> {
         c("crop2d", "2,5,6,4", "pad=0,3,2,0"),
         c("transpose", "13,7", ""),
         c("transpose", "16,64", ""),
+        c("transpose", "130,70", ""),
         c("dense_grad_weight", "5,13 5,7", ""),
         c("dense_grad_weight", "1,64 1,10", ""),
         c("dense_grad_weight", "7,48 7,17", ""),

@@ -32,12 +32,18 @@ pub const CONV2D_GRAD_WEIGHT: OpDef = OpDef {
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 
-/// Parts that keep a machine of many cores busy, by the filter's shape alone: large filters are cut by channels.
+/// Parts that keep a machine of many cores busy, by the filter's shape alone: large filters are cut by channels. As long
+/// as all parts together stay small there are some for every filter: then a task reads its images once, not once for
+/// each cut of the channels.
 pub fn splits_for(filter: [u64; 4]) -> i64 {
     const PARTS: u64 = 16;
+    const CHEAP_PARTS: u64 = 8;
+    const CHEAP_ELEMENTS: u64 = 256 << 10;
     let [oc, ic, ..] = filter;
     let by_channels = oc.div_ceil(16) * ic.div_ceil(64);
-    (PARTS / by_channels.next_power_of_two()).max(1).cast_signed()
+    let cheap = (CHEAP_ELEMENTS / filter.iter().product::<u64>().max(1)).clamp(1, CHEAP_PARTS);
+    let cheap = 1 << cheap.ilog2();
+    (PARTS / by_channels.next_power_of_two()).max(cheap).cast_signed()
 }
 
 /// Images of a part.

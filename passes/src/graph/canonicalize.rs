@@ -1,7 +1,7 @@
 //! `canonicalize`: one spelling for what can be written in several ways, so that later passes look for one.
 //!
 //! - An op that changes nothing is its operand: `relu` of what is never negative, `subsample` by 1×1, empty pads.
-//! - `clamp` from 0 without upper end is `relu`.
+//! - `clamp` from 0 without upper end is `relu`; the sum of one part is a `reshape`, which moves no bytes.
 //! - A sum of more terms than a kernel can have parameters becomes a sum of sums, in the same order of additions.
 //! - A `pad2d` becomes the pad of the convolution or pool after it, where that means the same.
 
@@ -12,6 +12,7 @@ use ir::epilogue::Step;
 use ir::graph::{GraphRef, Patch};
 use ir::op::{Attr, Attrs};
 use ir::program::verify::MAX_PARAMS;
+use ir::types::Dim;
 use ir::{Diagnostics, Graph};
 
 pub struct Canonicalize;
@@ -66,6 +67,13 @@ fn simplify(g: &Graph, n: Node) -> Verdict<Keep> {
     if d.op.name == "clamp" && d.attrs.float("lo") == 0.0 && d.attrs.float("hi") == f64::INFINITY {
         let relu = op("relu");
         let r = p.add(g.name(y), relu, Attrs::defaults(relu), vec![x.into()], vec![], Some(g.ty(y).layout));
+        p.replace(y, r);
+        return Some(Ok(p));
+    }
+    if d.op.name == "sum_splits" && g.ty(x).shape[0] == Dim::Size(1) {
+        let reshape = op("reshape");
+        let attrs = Attrs::defaults(reshape).set("shape", Attr::Dims(g.ty(y).shape.clone()));
+        let r = p.add(g.name(y), reshape, attrs, vec![x.into()], vec![], None);
         p.replace(y, r);
         return Some(Ok(p));
     }

@@ -16,6 +16,7 @@ mod pool;
 mod pool_grad;
 mod prefetch;
 pub(crate) mod tiling;
+mod transpose;
 mod update;
 pub(crate) mod winograd;
 
@@ -93,6 +94,7 @@ static TABLE: &[Template] = &[
         offers: channels::offers,
         build: channels::build,
     },
+    Template { ops: &["transpose", "flip_filter"], offers: transpose::offers, build: transpose::build },
     Template { ops: &["sum_splits", "sgd_step"], offers: update::offers, build: update::build },
     Template { ops: &["winograd_input"], offers: winograd::input_offers, build: winograd::build_input },
     Template { ops: &["winograd_weight"], offers: winograd::weight_offers, build: winograd::build_weight },

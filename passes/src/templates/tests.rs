@@ -128,6 +128,8 @@ fn convolutions_equal_their_body() {
         conv([1, 16, 9, 13], [32, 16, 3, 3], 1, [1; 4], &full),
         conv([2, 16, 9, 13], [16, 16, 3, 3], 2, [1; 4], &[Step::Bias(2)]),
         conv([1, 32, 7, 7], [64, 32, 1, 1], 1, [0; 4], &full),
+        // a sum so long that it goes by blocks of channels
+        conv([2, 1040, 2, 3], [64, 1040, 1, 1], 1, [0; 4], &full),
         conv([1, 16, 28, 5], [32, 16, 1, 1], 2, [0; 4], &[]),
         conv([1, 3, 19, 17], [32, 3, 7, 7], 2, [3; 4], &[Step::Bias(2), Step::Relu]),
         conv([1, 16, 5, 6], [48, 16, 3, 5], 1, [0, 2, 1, 1], &[Step::ScaleShift(2, 3), Step::Clamp(-2.0, 6.0)]),

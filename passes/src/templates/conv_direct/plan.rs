@@ -82,7 +82,9 @@ impl Plan {
         let by_blocks = tile.blocks > 1 && is_large && rows * columns * panel_width * 4 <= l1 / 2;
         let channel_blocks = ic / ic_block;
         let block_bytes = kh * kw * ic_block * panel_width * 4;
-        let k_block = if by_blocks { (l1 / 2 / block_bytes).max(1) } else { channel_blocks };
+        // Long sums of a 1×1 filter go by blocks too, whose weights come from L1 for all tiles but the first.
+        let is_long = flat && tile.blocks > 1 && panel_bytes > l1;
+        let k_block = if by_blocks || is_long { (l1 / 2 / block_bytes).max(1) } else { channel_blocks };
         let k_block = stated(schedule.channels, channel_blocks).unwrap_or(k_block);
         // If the whole filter stays in L2, a task takes few rows and all panels, so the rows are read once; otherwise
         // as many rows as fit beside a panel, so that the filter is streamed as seldom as possible.
