@@ -47,7 +47,8 @@ pub struct PartsUs {
     pub l3_read: f64,
     pub l3_write: f64,
     pub dram: f64,
-    pub remote: f64,
+    pub remote_read: f64,
+    pub remote_write: f64,
 }
 
 impl PartsUs {
@@ -60,7 +61,8 @@ impl PartsUs {
             l3_read: us(p.l3_read),
             l3_write: us(p.l3_write),
             dram: us(p.dram()),
-            remote: us(p.remote),
+            remote_read: us(p.remote_read),
+            remote_write: us(p.remote_write),
         }
     }
 
@@ -72,7 +74,8 @@ impl PartsUs {
             l3_read: self.l3_read + o.l3_read,
             l3_write: self.l3_write + o.l3_write,
             dram: self.dram + o.dram,
-            remote: self.remote + o.remote,
+            remote_read: self.remote_read + o.remote_read,
+            remote_write: self.remote_write + o.remote_write,
         }
     }
 }

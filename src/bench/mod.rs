@@ -38,6 +38,8 @@ pub struct Run {
     pub cold: bool,
     /// Multiply-adds of the network as it is written; unknown for an executable.
     pub network_macs: Option<u64>,
+    /// Multiply-adds that as many threads could do while it was measured, 10⁹ operations a second; 0 if unknown.
+    pub peak_gflops: f64,
     /// One row a call; empty for an executable, whose program is not known.
     pub rows: Vec<calls::Row>,
 }

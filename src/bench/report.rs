@@ -72,7 +72,7 @@ pub fn table(rows: &[Row], is_by_kernel: bool, total_us: f64, format: Format) ->
 }
 
 /// What is said under a table of calls.
-pub fn summary(run: &Run, rows: &[Row], peak: f64) -> String {
+pub fn summary(run: &Run, rows: &[Row]) -> String {
     let t = &run.times;
     let mut text = format!(
         "sum of the calls {:.1} us, median of the whole {:.1} us: {:+.2} %\n",
@@ -87,7 +87,8 @@ pub fn summary(run: &Run, rows: &[Row], peak: f64) -> String {
         return text;
     }
     text += &format!(
-        "peak {peak:.1} GFLOP/s on {} thread{}; predicted {:.1} us in total, {:.0} % of the calls within 15 %\n",
+        "peak {:.1} GFLOP/s on {} thread{}; predicted {:.1} us in total, {:.0} % of the calls within 15 %\n",
+        run.peak_gflops,
         t.threads,
         if t.threads == 1 { "" } else { "s" },
         rows.iter().map(|r| r.predicted_us).sum::<f64>(),
@@ -105,7 +106,7 @@ pub fn run_json(r: &Run) -> Value {
     json!({
         "batch": t.batch, "threads": t.threads, "weights": temperature(r), "n": t.n,
         "min_us": t.min_us, "median_us": t.median_us, "p90_us": t.p90_us, "p99_us": t.p99_us, "max_us": t.max_us,
-        "gflops": t.gflops, "effective_gflops": effective(r), "images_per_s": images_per_s(r),
+        "gflops": t.gflops, "effective_gflops": effective(r), "peak_gflops": r.peak_gflops, "images_per_s": images_per_s(r),
         "calls_sum_us": t.sum_us(), "calls_difference": t.difference(),
     })
 }

@@ -2,13 +2,15 @@
 
 use super::pipeline::{self, PipelineArgs};
 use super::{Done, Env, Failure};
-use crate::bench::{self, Built, Format, Plan, Run, Settings, Subject, baseline, calls, compare, op_spec, report};
+use crate::bench::{
+    self, Built, Format, Plan, Run, Settings, Subject, Times, baseline, calls, compare, op_spec, report,
+};
 use crate::machine::{self, Effort, Measured};
 use crate::store;
 use crate::toolchain::{self, BackendName};
-use ir::Diagnostic;
 use ir::diag::Class;
 use ir::target::Target;
+use ir::{Diagnostic, Program};
 use passes::graph::MemoryGoal;
 use passes::pipeline::PassOptions;
 use serde_json::{Value, json};
@@ -197,7 +199,7 @@ fn measure(
         }
         for &t in threads {
             let times = bench::measure(exe, args.plan(t, args.cold))?;
-            runs.push(Run { times, cold: args.cold, network_macs: None, rows: Vec::new() });
+            runs.push(Run { times, cold: args.cold, network_macs: None, peak_gflops: 0.0, rows: Vec::new() });
         }
         return Ok(runs);
     }
@@ -211,14 +213,37 @@ fn measure(
         drop(subject);
         for &t in threads {
             for &cold in temperatures {
-                let times = bench::measure(&built.exe, args.plan(t, cold))?;
-                let rows =
-                    machine.map_or_else(Vec::new, |m| calls::rows(&built.program, &built.target, &times, m, cold));
-                runs.push(Run { times, cold, network_macs: Some(built.network_macs), rows });
+                let measure = || bench::measure(&built.exe, args.plan(t, cold));
+                let (times, machine) = at_its_clock(machine, &built.target, args, t, measure)?;
+                let (peak_gflops, rows) = judge(&built.program, &built.target, &times, machine, cold);
+                runs.push(Run { times, cold, network_macs: Some(built.network_macs), peak_gflops, rows });
             }
         }
     }
     Ok(runs)
+}
+
+/// What `measure` gives, and the machine at the clock that it had meanwhile: others who share it move the clock by a
+/// sixth and more.
+fn at_its_clock<T>(
+    machine: Option<&Measured>,
+    target: &Target,
+    args: &Args,
+    threads: usize,
+    measure: impl FnOnce() -> Result<T, Failure>,
+) -> Result<(T, Option<Measured>), Failure> {
+    let Some(m) = machine else { return Ok((measure()?, None)) };
+    let backend = args.backend.unwrap_or_else(BackendName::best);
+    let before = machine::peak_now(target, backend, threads)?;
+    let times = measure()?;
+    let after = machine::peak_now(target, backend, threads)?;
+    Ok((times, Some(m.at_peak(threads, (before + after) / 2.0))))
+}
+
+/// The machine's peak on as many threads, and the calls beside it and the estimate.
+fn judge(p: &Program, target: &Target, times: &Times, machine: Option<Measured>, cold: bool) -> (f64, Vec<calls::Row>) {
+    let of = |m: Measured| (m.peak_gflops(times.threads as usize), calls::rows(p, target, times, &m, cold));
+    machine.map_or_else(|| (0.0, Vec::new()), of)
 }
 
 /// A training step on each number of threads.
@@ -236,10 +261,11 @@ fn measure_training(
     let arena = codes.step.program().arena_bytes as f64 / f64::from(1 << 20);
     env.say(format!("batch {batch}: arena {arena:.0} MiB{again}"));
     let of = |&t: &usize| {
-        let times = bench::train::measure(&codes, subject, args.plan(t, false))?;
-        let rows = |m| calls::rows(codes.step.program(), codes.step.target(), &times, m, false);
-        let rows = machine.map_or_else(Vec::new, rows);
-        Ok(Run { times, cold: false, network_macs: None, rows })
+        let target = codes.step.target();
+        let measure = || bench::train::measure(&codes, subject, args.plan(t, false));
+        let (times, machine) = at_its_clock(machine, target, args, t, measure)?;
+        let (peak_gflops, rows) = judge(codes.step.program(), target, &times, machine, false);
+        Ok(Run { times, cold: false, network_macs: None, peak_gflops, rows })
     };
     threads.iter().map(of).collect()
 }
@@ -303,7 +329,6 @@ fn compare_passes(
 /// CSV holds one table: that of the calls where rows are asked for, else that of the runs.
 fn text(args: &Args, runs: &[Run], machine: Option<&Measured>) -> String {
     let f = args.format;
-    let peak = |r: &Run| machine.map_or(0.0, |m| m.peak_gflops(r.times.threads as usize));
     let mut out = String::new();
     if f != Format::Csv {
         out += &format!("{}\n", report::machine_text(machine));
@@ -315,7 +340,7 @@ fn text(args: &Args, runs: &[Run], machine: Option<&Measured>) -> String {
         if f == Format::Csv && !args.per_layer {
             break;
         }
-        let rows = if args.per_layer { r.rows.clone() } else { calls::by_kernel(&r.rows, peak(r)) };
+        let rows = if args.per_layer { r.rows.clone() } else { calls::by_kernel(&r.rows, r.peak_gflops) };
         if f != Format::Csv {
             let t = &r.times;
             let (batch, threads) = (t.batch, t.threads);
@@ -329,7 +354,7 @@ fn text(args: &Args, runs: &[Run], machine: Option<&Measured>) -> String {
             out += &report::table(&rows, !args.per_layer, r.times.sum_us(), f);
         }
         if f != Format::Csv {
-            out += &report::summary(r, &r.rows, peak(r));
+            out += &report::summary(r, &r.rows);
         }
     }
     out

@@ -50,7 +50,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         json!({
             "machine": report::machine_json(Some(&m)),
             "target": m.target, "backend": m.backend, "threads": m.threads,
-            "fma_gflops": m.fma_gflops, "read": m.read, "write": m.write, "call_ns": m.call_ns,
+            "fma_gflops": m.fma_gflops, "read": m.read, "write": m.write, "exchange": m.exchange, "call_ns": m.call_ns,
             "tiles": tiles,
         }),
     );
@@ -87,6 +87,12 @@ fn text(m: &Measured, tiles: &[TileSpeed], format: Format) -> String {
     for (what, levels) in [("read", &m.read), ("write", &m.write)] {
         for l in levels {
             s.row(row(format!("{what} {}", l.name), crate::report::count(l.bytes), l.gb_per_s, "GB/s"));
+        }
+    }
+    if let Some(e) = m.exchange {
+        for (what, rate) in [("read", e.read), ("write", e.write)] {
+            let what = format!("{what} another core's");
+            s.row(vec![what, String::new(), String::new(), format!("{rate:.1}"), "GB/s".into()]);
         }
     }
     if let Some(calls) = m.call_ns {

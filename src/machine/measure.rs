@@ -1,6 +1,6 @@
 //! Runs the probes.
 
-use super::{Level, Measured, Rate, cpu, probes};
+use super::{Level, Measured, Rate, cpu, exchange, probes};
 use crate::toolchain::BackendName;
 use backends::exec::{self, AlignedBytes, Arg, CompiledKernel};
 use ir::target::Target;
@@ -43,6 +43,9 @@ pub fn measure(target: &Target, backend: BackendName, threads: usize, effort: Ef
             kernels.push(probes::write(l.name, lanes, l.bytes, rounds));
         }
     }
+    // A quarter of a core's cache: what was written stays there.
+    let exchanged = levels[1].bytes / 2;
+    kernels.extend(exchange::kernels(lanes, exchanged));
     let compiled = exec::load(&*backend.get()?, &kernels, &target)?;
     let runs = if effort == Effort::Full { FULL_RUNS } else { QUICK_RUNS };
     let rate = |name: &str, work: &dyn Fn(&Kernel) -> f64| -> Result<Rate, Diagnostics> {
@@ -65,6 +68,10 @@ pub fn measure(target: &Target, backend: BackendName, threads: usize, effort: Ef
             write.push(level(rate(&format!("probe_write_{}", l.name), &moved)?));
         }
     }
+    let exchange = match &compiled[..] {
+        [.., read, write] if threads > 1 => Some(exchange::exchange([read, write], exchanged)?),
+        _ => None,
+    };
     Ok(Measured {
         cpu: cpu::name(),
         target: target.name.into(),
@@ -73,6 +80,7 @@ pub fn measure(target: &Target, backend: BackendName, threads: usize, effort: Ef
         fma_gflops,
         read,
         write,
+        exchange,
         call_ns: None,
     })
 }
@@ -80,7 +88,7 @@ pub fn measure(target: &Target, backend: BackendName, threads: usize, effort: Ef
 /// Peak of multiply-adds alone on `threads` threads, 10⁹ operations a second. Takes some hundredths of a second.
 ///
 /// Errors: as [`measure`].
-pub fn peak_gflops(target: &Target, backend: BackendName, threads: usize) -> Result<f64, Diagnostics> {
+pub fn peak_now(target: &Target, backend: BackendName, threads: usize) -> Result<f64, Diagnostics> {
     let fma = probes::fma(target.lanes, FMA_ROUNDS);
     let compiled = exec::load(&*backend.get()?, &[fma.kernel], target)?;
     Ok(2.0 * fma.macs * threads as f64 / fastest(&compiled[0], threads, QUICK_RUNS)?)

@@ -1,13 +1,15 @@
 //! This machine's peaks: measured by kernels of our own, kept in the user's cache folder for `rescc bench`.
 
 pub mod cpu;
+mod exchange;
 mod fork_join;
 mod measure;
 mod probes;
 mod tiles;
 
+pub use exchange::Exchange;
 pub use fork_join::fork_join;
-pub use measure::{Effort, measure};
+pub use measure::{Effort, measure, peak_now};
 pub use tiles::{TileSpeed, tiles};
 
 use crate::output::{self, Mode};
@@ -33,6 +35,9 @@ pub struct Measured {
     pub read: Vec<Level>,
     /// Write bandwidth; empty after a quick measurement.
     pub write: Vec<Level>,
+    /// With several threads.
+    #[serde(default)]
+    pub exchange: Option<Exchange>,
     /// Nanoseconds between two calls, on one thread and on all; not after a quick measurement.
     pub call_ns: Option<Rate>,
 }
@@ -77,10 +82,22 @@ impl Measured {
             l3: one("L3", base.l3),
             dram: one("DRAM", base.dram),
             dram_all: read("DRAM").map_or(base.dram_all, |r| r.all),
+            remote_read: self.exchange.map_or(base.remote_read, |e| e.read),
+            remote_write: self.exchange.map_or(base.remote_write, |e| e.write),
             call_ns: calls.one,
             fork_join_ns: calls.all,
             ..base.clocked(self.fma_gflops.one)
         }
+    }
+
+    /// The same machine at the clock at which `threads` threads reach that peak: its caches follow, memory does not.
+    pub fn at_peak(&self, threads: usize, gflops: f64) -> Measured {
+        let usual = self.peak_gflops(threads);
+        let share = if gflops > 0.0 && usual > 0.0 { gflops / usual } else { 1.0 };
+        let scaled = |r: Rate| Rate { one: r.one * share, all: r.all * share };
+        let follows = |l: &Level| if l.name == "DRAM" { l.gb_per_s } else { scaled(l.gb_per_s) };
+        let read = self.read.iter().map(|l| Level { gb_per_s: follows(l), ..l.clone() }).collect();
+        Measured { fma_gflops: scaled(self.fma_gflops), read, ..self.clone() }
     }
 
     /// Peak of `threads` threads.
@@ -115,7 +132,7 @@ pub fn peak_gflops(target: &Target, backend: BackendName, threads: usize) -> Res
     let target = backend.legal(*target);
     match load(&target, threads) {
         Some(saved) => Ok(saved.peak_gflops(threads)),
-        None => measure::peak_gflops(&target, backend, threads),
+        None => peak_now(&target, backend, threads),
     }
 }
 

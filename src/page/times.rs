@@ -71,6 +71,7 @@ fn assumed(target: &Target, threads: usize) -> Measured {
             level("DRAM", 0, Rate { one: core.dram, all: if threads > 1 { core.dram_all } else { core.dram } }),
         ],
         write: Vec::new(),
+        exchange: None,
         call_ns: None,
     }
 }

@@ -78,7 +78,10 @@ fn model() {
     assert_eq!(pairs, [(1, 1), (1, 2), (2, 1), (2, 2)].map(|(b, t)| (Some(b), Some(t))));
     let calls: Vec<&Value> = list(&r["calls"]).iter().filter(|c| c["batch"] == 1 && c["threads"] == 1).collect();
     assert_eq!(calls.last().expect("there are calls")["op"], "dense");
+    let peak = number(&list(&r["runs"])[0]["peak_gflops"]);
     for c in &calls {
+        let share = number(&c["of_peak"]) * peak;
+        assert!((share - number(&c["gflops"])).abs() <= 1e-9 * peak, "{c}");
         assert!(number(&c["predicted_us"]) > 0.0 && number(&c["bytes"]) > 0.0, "{c}");
         assert!(
             ["compute", "latency", "L2", "L3", "DRAM", "remote", "call"].contains(&c["roof"].as_str().unwrap_or("")),
@@ -244,6 +247,7 @@ fn hwbench() {
         assert!(list(&r[kind]).iter().all(|l| number(&l["gb_per_s"]["one"]) > 0.0));
     }
     assert!(number(&r["call_ns"]["one"]) > 0.0);
+    assert!(["read", "write"].iter().all(|k| number(&r["exchange"][k]) > 0.0), "{r}");
     assert!(list(&r["tiles"]).len() >= 2 && list(&r["tiles"]).iter().all(|t| number(&t["of_peak"]) > 0.0));
     // `bench` takes what was saved.
     let spec = "relu 1x8x8x8";

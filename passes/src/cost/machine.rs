@@ -44,8 +44,9 @@ pub struct Machine {
     pub l2: f64,
     pub l3: f64,
     pub dram: f64,
-    /// Bandwidth of one core's writes to lines that others hold.
-    pub remote: f64,
+    /// Bandwidth of one core's reads of lines that others have written, and of its writes to lines that others hold.
+    pub remote_read: f64,
+    pub remote_write: f64,
     /// Read bandwidth of all cores together from memory.
     pub dram_all: f64,
     /// From the end of a call to the begin of the next on one thread; on several.
@@ -61,6 +62,7 @@ pub struct Exposed {
     pub l2_write: f64,
     pub l3_read: f64,
     pub l3_write: f64,
+    pub remote_read: f64,
     /// Of reads from memory and all else, the shorter.
     pub dram: f64,
     /// Of writes that follow few streams: what is left of the shares above.
@@ -83,7 +85,15 @@ pub const ZEN3: Machine = Machine {
     loop_cycles: 5.0,
     nested_loop_cycles: 1.0,
     window: 256.0,
-    exposed: Exposed { l2_read: 0.2, l2_write: 0.85, l3_read: 0.17, l3_write: 0.33, dram: 0.45, streamed: 0.4 },
+    exposed: Exposed {
+        l2_read: 0.2,
+        l2_write: 0.85,
+        l3_read: 0.17,
+        l3_write: 0.33,
+        remote_read: 0.3,
+        dram: 0.45,
+        streamed: 0.4,
+    },
     streams: 12,
     ways: 8,
     l1_bytes: 32 << 10,
@@ -93,7 +103,8 @@ pub const ZEN3: Machine = Machine {
     l2: 100.0,
     l3: 58.0,
     dram: 24.0,
-    remote: 17.0,
+    remote_read: 17.0,
+    remote_write: 17.0,
     dram_all: 45.0,
     call_ns: 20.0,
     fork_join_ns: 300.0,

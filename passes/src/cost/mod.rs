@@ -5,7 +5,7 @@
 //! |---|---|
 //! | compute | cycles of each block by the ports that its instructions need, and of entering its loops |
 //! | latency | the same, where chains of dependent instructions take longer than the ports |
-//! | remote | bytes written to lines that another core's cache holds |
+//! | remote | bytes of lines that another core's cache holds, read or written |
 //! | L2, L3, DRAM | bytes that the call moves out of there (`traffic.rs`, `places.rs`), at the measured bandwidth |
 //!
 //! Blocks are counted exactly (`nest.rs`); machine constants stand in one table (`machine.rs`). `rescc bench` prints
@@ -83,8 +83,9 @@ pub struct Parts {
     pub l3_write: f64,
     pub dram_read: f64,
     pub dram_write: f64,
-    /// To lines that the caches of other cores hold.
-    pub remote: f64,
+    /// Of and to lines that the caches of other cores hold.
+    pub remote_read: f64,
+    pub remote_write: f64,
 }
 
 impl Parts {
@@ -97,7 +98,8 @@ impl Parts {
             + e.l2_write * self.l2_write
             + e.l3_read * self.l3_read
             + e.l3_write * self.l3_write
-            + self.remote;
+            + e.remote_read * self.remote_read
+            + self.remote_write;
         near.max(self.dram_read) + e.dram * near.min(self.dram_read) + self.dram_write
     }
 
@@ -133,16 +135,22 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
     let into_l2 = traffic::into_cache(kernel, &body, machine.l2_bytes, tasks);
     let once = traffic::distinct(kernel, &body);
     let conflicts = |bytes| traffic::conflicts(kernel, &body, bytes / machine.ways, machine.ways) * share;
-    let (mut l2, mut l3, mut dram, mut remote_bytes) = ([0.0; 2], [0.0; 2], [0.0; 2], 0.0);
+    let (mut l2, mut l3, mut dram, mut remote) = ([0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2]);
+    // Of what is spread over the caches of all cores this share is in those of the others.
+    let elsewhere = share * (1.0 - 1.0 / threads);
     for (buf, bytes) in &into_l1 {
         let (moved, distinct) = (into_l2.get(buf).copied().unwrap_or(0.0), once.get(buf).copied().unwrap_or(0.0));
         let again = (moved - distinct * share).max(0.0);
         let role = kernel.bufs[*buf].role;
         let place = places.get(buf).copied().unwrap_or_default();
         let is_scattered = role == Role::Out && traffic::streams(kernel, &body, *buf) > machine.streams;
-        // Reads from there are hidden as others are; a write waits until the other core has let go of the line.
-        if place.is_shared && is_scattered && distinct <= 2.0 * machine.l2_bytes as f64 {
-            remote_bytes += distinct * share * (1.0 - 1.0 / threads);
+        if place.is_shared && distinct <= 2.0 * machine.l2_bytes as f64 {
+            match role {
+                Role::In | Role::View if place.in_l3 == 0 && place.in_memory == 0 => remote[0] += distinct * elsewhere,
+                // A write waits until the other core has let go of the line.
+                Role::Out if is_scattered => remote[1] += distinct * elsewhere,
+                _ => {}
+            }
         }
         let written = match role {
             Role::In | Role::View => 0.0,
@@ -174,7 +182,8 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
         l3_write: (l3[1] + conflicts(machine.l2_bytes)) / machine.l3,
         dram_read: dram[0] / memory,
         dram_write: dram[1] / memory,
-        remote: remote_bytes / machine.remote,
+        remote_read: remote[0] / machine.remote_read,
+        remote_write: remote[1] / machine.remote_write,
     };
     let call = if threads > 1.0 { machine.fork_join_ns } else { machine.call_ns };
     let bound = if cycles.chained > cycles.total * 0.5 { Roof::Latency } else { Roof::Compute };
@@ -183,7 +192,7 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
         (Roof::L2, parts.l2_read + parts.l2_write),
         (Roof::L3, parts.l3_read + parts.l3_write),
         (Roof::Dram, parts.dram()),
-        (Roof::Remote, parts.remote),
+        (Roof::Remote, parts.remote_read + parts.remote_write),
         (Roof::Call, call),
     ];
     let longest = roofs.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));

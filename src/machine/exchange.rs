@@ -1,0 +1,71 @@
+//! What another core's data costs: one core writes a buffer, a second one reads it, or writes it again.
+
+use super::measure::{args, buffers};
+use super::probes;
+use backends::exec::{AlignedBytes, CompiledKernel};
+use ir::{Diagnostics, Kernel};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
+/// Rates of one core with lines that another core has just written, 10⁹ bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exchange {
+    pub read: f64,
+    pub write: f64,
+}
+
+/// Turns of each kind; the fastest counts, as for all rates.
+const TURNS: usize = 40;
+
+/// The kernels that [`exchange`] needs: they walk over `bytes` once.
+pub fn kernels(lanes: u32, bytes: u64) -> [Kernel; 2] {
+    [probes::read("exchange", lanes, bytes, 1), probes::write("exchange", lanes, bytes, 1)]
+}
+
+/// Passes a buffer to and fro between two threads. It should fit a core's own cache.
+///
+/// Errors: E0706 if the code does not run here.
+pub fn exchange([read, write]: [&Arc<CompiledKernel>; 2], bytes: u64) -> Result<Exchange, Diagnostics> {
+    let write_once = |buffer: &mut AlignedBytes| write.run(&mut args(write.kernel(), std::slice::from_mut(buffer)));
+    let ((to_other, other_gets), (to_us, we_get)) = (channel::<AlignedBytes>(), channel::<AlignedBytes>());
+    std::thread::scope(|s| {
+        let other = s.spawn(move || -> Result<(), Diagnostics> {
+            for mut buffer in other_gets {
+                write_once(&mut buffer)?;
+                if to_us.send(buffer).is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        // What a read of the buffer adds up is its second parameter.
+        let [buffer, mut sums]: [AlignedBytes; 2] =
+            buffers(read.kernel()).try_into().unwrap_or_else(|_| unreachable!("invariant: a read has two parameters"));
+        let mut turn = Some(buffer);
+        let mut fastest = [f64::INFINITY; 2];
+        for i in 0..2 * TURNS {
+            let Some(mut buffer) = turn.take().and_then(|b| to_other.send(b).ok()).and_then(|()| we_get.recv().ok())
+            else {
+                break;
+            };
+            let begin = Instant::now();
+            match i % 2 {
+                0 => {
+                    let mut both = [buffer, sums];
+                    read.run(&mut args(read.kernel(), &mut both))?;
+                    [buffer, sums] = both;
+                }
+                _ => write_once(&mut buffer)?,
+            }
+            let ns = begin.elapsed().as_secs_f64() * 1e9;
+            fastest[i % 2] = fastest[i % 2].min(ns);
+            turn = Some(buffer);
+        }
+        drop(to_other);
+        other.join().unwrap_or_else(|p| std::panic::resume_unwind(p))?;
+        let [read, write] = fastest.map(|ns| bytes as f64 / ns);
+        Ok(Exchange { read, write })
+    })
+}
