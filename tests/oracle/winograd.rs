@@ -1,5 +1,5 @@
 //! Winograd convolution in three steps, from its transform matrices written out: Lavin and Gray, CVPR 2016, section
-//! 4.3, with the points 0, ¾, ∞, −¾, 1½, −1½ in this order and Bᵀ rescaled so that all tiles share G. At stride 2 the
+//! 4.3, with the points 0, ⅝, ∞, −⅝, 1½, −1½ in this order and Bᵀ rescaled so that all tiles share G. At stride 2 the
 //! outer taps are a filter of two taps on every second input, at the points ½, ∞, −½, 1½, −1½, between which stand
 //! the products of the middle tap: ½, ∞, first output, −½, second output, 1½, third output, −1½, fourth output.
 
@@ -7,12 +7,12 @@ use super::{Call, Tensor, Truth};
 
 /// G, in the order of the points.
 const G: [[f64; 3]; 6] = [
-    [64.0 / 81.0, 0.0, 0.0],
-    [-128.0 / 243.0, -32.0 / 81.0, -8.0 / 27.0],
+    [256.0 / 225.0, 0.0, 0.0],
+    [-2048.0 / 2975.0, -256.0 / 595.0, -32.0 / 119.0],
     [0.0, 0.0, 1.0],
-    [-128.0 / 243.0, 32.0 / 81.0, -8.0 / 27.0],
-    [32.0 / 243.0, 16.0 / 81.0, 8.0 / 27.0],
-    [32.0 / 243.0, -16.0 / 81.0, 8.0 / 27.0],
+    [-2048.0 / 2975.0, 256.0 / 595.0, -32.0 / 119.0],
+    [128.0 / 1071.0, 64.0 / 357.0, 32.0 / 119.0],
+    [128.0 / 1071.0, -64.0 / 357.0, 32.0 / 119.0],
 ];
 
 /// G at stride 2.
@@ -55,30 +55,30 @@ fn b2(m: usize) -> &'static [&'static [f64]] {
     }
 }
 
-/// Bᵀ for tiles of 1 to 4 outputs, 64 times.
-fn b64(m: usize) -> &'static [&'static [f64]] {
+/// Bᵀ for tiles of 1 to 4 outputs, 256 times.
+fn b256(m: usize) -> &'static [&'static [f64]] {
     match m {
-        1 => &[&[81.0, -108.0, 0.0], &[0.0, -162.0, 0.0], &[0.0, -48.0, 64.0]],
+        1 => &[&[225.0, -360.0, 0.0], &[0.0, -595.0, 0.0], &[0.0, -160.0, 256.0]],
         2 => &[
-            &[81.0, 0.0, -144.0, 0.0],
-            &[0.0, -81.0, -108.0, 0.0],
-            &[0.0, -36.0, 0.0, 64.0],
-            &[0.0, 81.0, -108.0, 0.0],
+            &[225.0, 0.0, -576.0, 0.0],
+            &[0.0, -297.5, -476.0, 0.0],
+            &[0.0, -100.0, 0.0, 256.0],
+            &[0.0, 297.5, -476.0, 0.0],
         ],
         3 => &[
-            &[81.0, -54.0, -144.0, 96.0, 0.0],
-            &[0.0, -162.0, -108.0, 144.0, 0.0],
-            &[0.0, 54.0, -36.0, -96.0, 64.0],
-            &[0.0, 54.0, -108.0, 48.0, 0.0],
-            &[0.0, -108.0, 0.0, 192.0, 0.0],
+            &[225.0, -150.0, -576.0, 384.0, 0.0],
+            &[0.0, -510.0, -476.0, 544.0, 0.0],
+            &[0.0, 150.0, -100.0, -384.0, 256.0],
+            &[0.0, 210.0, -476.0, 224.0, 0.0],
+            &[0.0, -300.0, 0.0, 768.0, 0.0],
         ],
         4 => &[
-            &[81.0, 0.0, -180.0, 0.0, 64.0, 0.0],
-            &[0.0, -108.0, -144.0, 48.0, 64.0, 0.0],
-            &[0.0, 81.0, 0.0, -180.0, 0.0, 64.0],
-            &[0.0, 108.0, -144.0, -48.0, 64.0, 0.0],
-            &[0.0, -54.0, -36.0, 96.0, 64.0, 0.0],
-            &[0.0, 54.0, -36.0, -96.0, 64.0, 0.0],
+            &[225.0, 0.0, -676.0, 0.0, 256.0, 0.0],
+            &[0.0, -360.0, -576.0, 160.0, 256.0, 0.0],
+            &[0.0, 225.0, 0.0, -676.0, 0.0, 256.0],
+            &[0.0, 360.0, -576.0, -160.0, 256.0, 0.0],
+            &[0.0, -150.0, -100.0, 384.0, 256.0, 0.0],
+            &[0.0, 150.0, -100.0, -384.0, 256.0, 0.0],
         ],
         _ => panic!("no tile of {m}"),
     }
@@ -95,7 +95,7 @@ fn outer_or_middle(point: usize) -> Result<usize, usize> {
 
 fn b(stride: usize, m: usize, point: usize, input: usize) -> f64 {
     match (stride, outer_or_middle(point)) {
-        (1, _) => b64(m)[point][input] / 64.0,
+        (1, _) => b256(m)[point][input] / 256.0,
         (_, Ok(outer)) if input.is_multiple_of(2) => b2(m)[outer][input / 2],
         (_, Err(output)) if input == 2 * output + 1 => 1.0,
         _ => 0.0,
@@ -105,7 +105,7 @@ fn b(stride: usize, m: usize, point: usize, input: usize) -> f64 {
 /// Aᵀ: row j has the j-th powers of the points.
 fn a(stride: usize, m: usize, j: usize, point: usize) -> f64 {
     let value = match (stride, outer_or_middle(point)) {
-        (1, _) => [0.0, 0.75, f64::INFINITY, -0.75, 1.5, -1.5][point],
+        (1, _) => [0.0, 0.625, f64::INFINITY, -0.625, 1.5, -1.5][point],
         (_, Ok(outer)) => [0.5, f64::INFINITY, -0.5, 1.5, -1.5][outer],
         (_, Err(output)) => return f64::from(u8::from(j == output)),
     };
