@@ -295,8 +295,7 @@ fn training() -> Vec<Case> {
         let splits = format!("splits={splits}");
         out.push(c("channel_sum", x, &splits));
         out.push(c("channel_dot", &format!("{x} {x}"), &splits));
-        out.push(c("channel_mean", x, &splits));
-        out.push(c("channel_variance", &format!("{x} {channels}"), &splits));
+        out.push(c("channel_moments", x, &splits));
         let operands = format!("{x} {x} {channels} {channels}");
         out.push(c("batch_norm_grad_params", &operands, &format!("{splits} eps=0.001")));
         let operands = format!("{x} {x} {}", [channels; 5].join(" "));
@@ -323,6 +322,9 @@ fn training() -> Vec<Case> {
         out.push(c("avg_pool_grad", g, &format!("{attrs} count_include_pad=true input={}", size(x))));
     }
     out.extend([
+        c("batch_statistics", "3,16,5,7 f64:1,16 f64:1,16", ""),
+        c("batch_statistics", "2,7,4,4 f64:16,7 f64:16,7", ""),
+        c("batch_statistics", "13,10 f64:3,10 f64:3,10", ""),
         c("running_average", "13 13", ""),
         c("running_average", "16 16 3,16,5,7", "momentum=0.25"),
         c("global_avg_pool_grad", "3,16", "input=7x7"),

@@ -8,7 +8,8 @@ use super::engine::{Engine, Interpreter};
 const LONGEST_SUM: usize = 500;
 
 /// Operands that are only compared, counted or looked up, by position.
-const SIZE_IS_NOTHING: [(&str, usize); 8] = [
+const SIZE_IS_NOTHING: [(&str, usize); 9] = [
+    ("batch_statistics", 0),
     ("clamp_grad", 1),
     ("cross_entropy", 1),
     ("cross_entropy_grad", 1),

@@ -37,24 +37,38 @@ pub fn channel_dot(call: &Call) -> Truth {
     Truth::rounded(y, scale, enough(call))
 }
 
-fn divided(mut y: Tensor, mut scale: Vec<f64>, by: f64) -> (Tensor, Vec<f64>) {
-    y.data.iter_mut().chain(&mut scale).for_each(|v| *v /= by);
-    (y, scale)
-}
-
-pub fn channel_mean(call: &Call) -> Truth {
-    let (y, scale, count) = channel_sums(call, |at| [call.x().at(at), call.x().at(at).abs()]);
-    let (y, scale) = divided(y, scale, count);
-    Truth::rounded(y, scale, enough(call))
-}
-
-pub fn channel_variance(call: &Call) -> Truth {
-    let (y, scale, count) = channel_sums(call, |at| {
-        let (x, mean) = (call.x().at(at), call.of_channel(1, at[1]));
-        [(x - mean).powi(2), (x - mean).powi(2)]
+/// Everything is rounded in f64 alone.
+pub fn channel_moments(call: &Call) -> Truth {
+    let (y, scale, _) = channel_sums(call, |at| {
+        let x = call.x().at(at);
+        if call.result == 0 { [x, x.abs()] } else { [x * x, x * x] }
     });
-    let (y, scale) = divided(y, scale, count);
-    Truth::rounded(y, scale, enough(call))
+    let (no_f32, roundings64) = (vec![0.0; scale.len()], enough(call) as f64);
+    Truth { y, scale: no_f32, roundings: 1.0, scale64: scale, roundings64 }
+}
+
+/// Parts are added and divided in f64, and the result is rounded to the element type.
+pub fn batch_statistics(call: &Call) -> Truth {
+    let [splits, channels] = [0, 1].map(|i| call.inputs[1].dims[i]);
+    let count = (call.x().data.len() / channels) as f64;
+    let sum =
+        |i: usize, c: usize, f: fn(f64) -> f64| (0..splits).map(|k| f(call.inputs[i].at(&[k, c]))).sum::<f64>() / count;
+    let mut scale64 = Vec::new();
+    let y = Tensor::build(&[channels], |at| {
+        let (mean, size) = (sum(1, at[0], |x| x), sum(1, at[0], f64::abs));
+        scale64.push(if call.result == 0 { size } else { size * size + sum(2, at[0], f64::abs) });
+        let var = sum(2, at[0], |x| x) - mean * mean;
+        // Unlike `f64::max` this keeps a NaN.
+        if call.result == 0 {
+            mean
+        } else if var < 0.0 {
+            0.0
+        } else {
+            var
+        }
+    });
+    let scale = y.data.iter().map(|v| v.abs()).collect();
+    Truth { y, scale, roundings: 1.0, scale64, roundings64: (2 * splits + 8) as f64 }
 }
 
 pub fn running_average(call: &Call) -> Truth {

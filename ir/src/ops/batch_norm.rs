@@ -49,8 +49,7 @@ pub const BATCH_NORM: OpDef = OpDef {
 fn grad(cx: &mut GradCtx) -> Result<(), Problem> {
     let &[x, gamma, _, mean, var] = cx.operands else { unreachable!("invariant: batch_norm has five operands") };
     let (g, eps) = (cx.grad(), cx.copied(EPS.name));
-    let of_batch =
-        is_statistic(cx, mean, "channel_mean", &[x]) && is_statistic(cx, var, "channel_variance", &[x, mean]);
+    let of_batch = is_statistic(cx, mean, 0, x) && is_statistic(cx, var, 1, x);
     if !of_batch && (cx.wants(3) || cx.wants(4)) {
         let message =
             "mean and variance of a batch norm are given, or those of its own operand; these depend on parameters";
@@ -79,10 +78,15 @@ fn grad(cx: &mut GradCtx) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether `v` is the sum of the parts of `op` of these operands.
-fn is_statistic(cx: &GradCtx, v: Value, op: &str, operands: &[Value]) -> bool {
+/// Whether `v` is result `which` of the `batch_statistics` of x.
+fn is_statistic(cx: &GradCtx, v: Value, which: usize, x: Value) -> bool {
     let g = cx.graph.graph();
-    let sum = g.def(v).filter(|&n| g.op(n).name == "sum_splits");
-    let parts = sum.and_then(|n| g.def(g.operand(n, 0))).filter(|&n| g.op(n).name == op);
-    parts.is_some_and(|n| g.nodes[n].operands == operands)
+    let made_by = |v: Value, op: &str| g.def(v).filter(|&n| g.op(n).name == op);
+    made_by(v, "batch_statistics").is_some_and(|n| {
+        let moments = |i: usize| {
+            let parts = g.operand(n, 1 + i);
+            made_by(parts, "channel_moments").filter(|&m| g.operand(m, 0) == x && g.nodes[m].results[i] == parts)
+        };
+        g.nodes[n].results[which] == v && moments(0).is_some() && moments(1).is_some()
+    })
 }

@@ -14,14 +14,14 @@ pub mod avg_pool_grad;
 pub mod batch_norm;
 pub mod batch_norm_grad_input;
 pub mod batch_norm_grad_params;
+pub mod batch_statistics;
 pub mod bias;
 pub mod bn_scale;
 pub mod bn_shift;
 pub mod cast;
 pub mod channel_dot;
-pub mod channel_mean;
+pub mod channel_moments;
 pub mod channel_sum;
-pub mod channel_variance;
 pub mod clamp;
 pub mod clamp_grad;
 pub mod conv2d;
@@ -86,14 +86,14 @@ pub static ALL: &[&OpDef] = &[
     &batch_norm::BATCH_NORM,
     &batch_norm_grad_input::BATCH_NORM_GRAD_INPUT,
     &batch_norm_grad_params::BATCH_NORM_GRAD_PARAMS,
+    &batch_statistics::BATCH_STATISTICS,
     &bias::BIAS,
     &bn_scale::BN_SCALE,
     &bn_shift::BN_SHIFT,
     &cast::CAST,
     &channel_dot::CHANNEL_DOT,
-    &channel_mean::CHANNEL_MEAN,
+    &channel_moments::CHANNEL_MOMENTS,
     &channel_sum::CHANNEL_SUM,
-    &channel_variance::CHANNEL_VARIANCE,
     &clamp::CLAMP,
     &clamp_grad::CLAMP_GRAD,
     &conv2d::CONV2D,

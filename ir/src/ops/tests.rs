@@ -91,7 +91,8 @@ fn shapes() {
     gives("reorder", "f32[N,16,5,5]:nChw8c", "to=plain", "f32[N,16,5,5]");
     gives("reorder", "f32[10,64]", "to=Oi16o", "f32[10,64]:Oi16o");
     gives("cast", "u8[3,5]", "to=f64", "f64[3,5]");
-    gives("channel_mean", "f32[N,16,7,5]:nChw8c", "splits=4", "f32[4,16]");
+    gives("channel_moments", "f32[N,16,7,5]:nChw8c", "splits=4", "f64[4,16]");
+    gives("batch_statistics", "f32[N,16,7,5] f64[4,16] f64[4,16]", "", "f32[16]");
     gives("channel_sum", "f32[N,10]", "", "f32[1,10]");
     gives("batch_norm_grad_params", "f32[N,8,5,5] f32[N,8,5,5] f32[8] f32[8]", "splits=2", "f32[2,8]");
     gives(
@@ -149,9 +150,11 @@ fn refusals() {
     refuses("dense", "f32[N,512] f32[10,256]", "", "E0211", Some(1), "256 columns");
     refuses("dense", "f32[N,512,1,1] f32[10,512]", "", "E0201", Some(0), "rows");
     refuses("reorder", "f32[N,7,5,5]", "to=nChw8c", "E0212", Some(0), "nChw8c");
-    refuses("channel_mean", "f32[N,8,5,5]", "splits=0", "E0209", None, "splits");
-    refuses("channel_mean", "f32[7]", "", "E0201", Some(0), "[N,C,…]");
-    refuses("channel_variance", "f32[N,8,5,5] f32[7]", "", "E0207", Some(1), "f32[8]");
+    refuses("channel_moments", "f32[N,8,5,5]", "splits=0", "E0209", None, "splits");
+    refuses("channel_moments", "f32[7]", "", "E0201", Some(0), "[N,C,…]");
+    refuses("batch_statistics", "f32[N,8,5,5] f32[4,8] f32[4,8]", "", "E0201", Some(1), "f64[splits,8]");
+    refuses("batch_statistics", "f32[N,8,5,5] f64[4,8] f64[2,8]", "", "E0208", Some(2), "f64[4,8]");
+    refuses("batch_statistics", "f32[N,7,5,5] f64[4,8] f64[4,8]", "", "E0201", Some(1), "f64[splits,7]");
     refuses("channel_dot", "f32[N,8,5,5] f32[N,8,5,4]", "", "E0208", Some(1), "f32[N,8,5,5]");
     refuses("running_average", "f32[8] f32[8] f32[N,7,5,5]", "", "E0207", Some(2), "f32[N,7,5,5]");
     refuses("running_average", "f32[8] f32[8]", "momentum=1.5", "E0209", None, "momentum");

@@ -293,13 +293,11 @@ impl<'a> Form<'a> {
         let y = d.results[0];
         let x = self.value(d.operands[0]);
         let splits = [channels::splits_attr(g.ty(d.operands[0]))];
-        let sum = |form: &mut Self, what: &str, op: &str, operands: &[Value]| {
-            let [parts, whole] = [".parts", ""].map(|end| form.name(&format!("{}.{what}{end}", g.name(y))));
-            let parts = form.b.op(&parts, op, operands, &splits)?;
-            form.b.op(&whole, "sum_splits", &[parts], &[])
-        };
-        let mean = sum(self, "mean", "channel_mean", &[x])?;
-        let var = sum(self, "var", "channel_variance", &[x, mean])?;
+        let [sums, squares, mean, var] =
+            ["sums", "squares", "mean", "var"].map(|what| self.name(&format!("{}.{what}", g.name(y))));
+        let moments = self.b.node(&[sums, squares], "channel_moments", &[x], &splits)?;
+        let statistics = self.b.node(&[mean, var], "batch_statistics", &[x, moments[0], moments[1]], &[])?;
+        let (mean, var) = (statistics[0], statistics[1]);
         let [gamma, beta] = [1, 2].map(|i| self.value(d.operands[i]));
         let eps = ("eps", d.attrs.0["eps"].clone());
         let normalised = self.b.op(g.name(y), "batch_norm", &[x, gamma, beta, mean, var], &[eps])?;

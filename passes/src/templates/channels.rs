@@ -1,19 +1,20 @@
 //! Sums over everything but the channels, on channel blocks: one task a block of a part of the images.
 //!
 //! As in the ops' bodies a row is summed in f32 and rows in f64, so that a batch of any size loses no more than a row
-//! does; a row has four running sums, because one would wait for each addition.
+//! does; moments are summed in f64 altogether. A row has several running sums, because one would wait for each addition.
 
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
 use ir::kernel::build::min_of;
 use ir::kernel::{Affine, KernelBuilder, Role, UnOp};
 use ir::ops::batch_norm::EPS;
-use ir::ops::channels;
 use ir::ops::conv2d_grad_weight::images_per_split;
 use ir::{DType, Kernel, Layout};
 
-/// Running sums of a row.
-const SUMS: i64 = 4;
+/// Running sums of a row: in f64, which takes twice the registers, half as many.
+fn running_sums(r: &Request) -> i64 {
+    if r.op.name == "channel_moments" { 2 } else { 4 }
+}
 
 pub fn offers(r: &Request) -> Vec<Offer> {
     let x = &r.ctx.operands[0];
@@ -39,12 +40,12 @@ fn kernel(r: &Request) -> Kernel {
         .map(|i| k.param(&format!("x{i}"), DType::F32, &r.ctx.operands[i].physical(), Role::In))
         .collect();
     let outs: Vec<Buf> =
-        (0..results.len()).map(|i| k.param(&format!("y{i}"), DType::F32, &results[i].dims, Role::Out)).collect();
+        (0..results.len()).map(|i| k.param(&format!("y{i}"), results[i].dtype, &results[i].dims, Role::Out)).collect();
     let blocks = channels / r.block();
     let t = k.tasks(results[0].dims[0] * blocks);
     let (split, block) = (t.floordiv(blocks), t.modulo(blocks));
     let channel = [&block * r.block()];
-    let mean = mean_operand(r).map(|i| k.load_vec(ins[i], lanes, &channel));
+    let mean = (r.op.name == "batch_norm_grad_params").then(|| k.load_vec(ins[2], lanes, &channel));
     let part = images_per_split(images, results[0].dims[0]);
     let first = &split * part;
     let here = min_of([Affine::constant(part), &first * -1 + images]);
@@ -54,7 +55,7 @@ fn kernel(r: &Request) -> Kernel {
         let image = &first + n;
         k.for_carry(0, height, acc, |k, i, acc| {
             let at = |j: Affine| [image.clone(), block.clone(), i.clone(), j, 0.into()];
-            let sums = row(k, width, outs.len(), &|k, j| terms(k, &at(j)));
+            let sums = row(k, [width, running_sums(r)], outs.len(), &|k, j| terms(k, &at(j)));
             let wide = |(&a, s): (&Reg, Reg)| {
                 let s = k.convert(s, DType::F64);
                 k.add(a, s)
@@ -64,26 +65,52 @@ fn kernel(r: &Request) -> Kernel {
     });
     for ((out, y), sum) in outs.into_iter().zip(0..).zip(sums) {
         let v = finish(&mut k, r, &ins, &channel, y, sum);
-        let v = k.convert(v, DType::F32);
+        let v = k.convert(v, results[y].dtype);
         k.store(out, &[split.clone(), channel[0].clone()], v);
     }
     k.finish()
 }
 
-/// Sums of a row's terms.
+/// What is added.
+enum Term {
+    Value(Reg),
+    Product(Reg, Reg),
+}
+
+impl Term {
+    fn value(self, k: &mut KernelBuilder) -> Reg {
+        match self {
+            Term::Value(a) => a,
+            Term::Product(a, b) => k.mul(a, b),
+        }
+    }
+
+    fn plus(self, k: &mut KernelBuilder, sum: Reg) -> Reg {
+        match self {
+            Term::Value(a) => k.add(sum, a),
+            Term::Product(a, b) => k.fma(a, b, sum),
+        }
+    }
+}
+
+/// Sums of the terms of a row of that width, in so many running sums.
 fn row(
     k: &mut KernelBuilder,
-    width: i64,
+    [width, running]: [i64; 2],
     results: usize,
-    terms: &dyn Fn(&mut KernelBuilder, Affine) -> Vec<Reg>,
+    terms: &dyn Fn(&mut KernelBuilder, Affine) -> Vec<Term>,
 ) -> Vec<Reg> {
-    let running = width.min(SUMS);
-    let mut sums: Vec<Reg> = (0..running).flat_map(|j| terms(k, j.into())).collect();
+    let running = width.min(running);
+    let mut sums: Vec<Reg> = Vec::new();
+    for j in 0..running {
+        let first = terms(k, j.into());
+        sums.extend(first.into_iter().map(|t| t.value(k)));
+    }
     let add = |k: &mut KernelBuilder, sums: &mut [Reg], first: &Affine, count: i64| {
         for j in 0..count {
             for (n, term) in (0..).zip(terms(k, first + j)) {
                 let sum = &mut sums[j as usize * results + n];
-                *sum = k.add(*sum, term);
+                *sum = term.plus(k, *sum);
             }
         }
     };
@@ -107,33 +134,25 @@ fn row(
     sums.swap_remove(0)
 }
 
-fn mean_operand(r: &Request) -> Option<usize> {
-    match r.op.name {
-        "channel_variance" => Some(1),
-        "batch_norm_grad_params" => Some(2),
-        _ => None,
-    }
-}
-
 /// What is added for one pixel, for each result.
-fn terms(k: &mut KernelBuilder, r: &Request, ins: &[Buf], mean: Option<Reg>, at: &[Affine]) -> Vec<Reg> {
+fn terms(k: &mut KernelBuilder, r: &Request, ins: &[Buf], mean: Option<Reg>, at: &[Affine]) -> Vec<Term> {
     let lanes = r.target.block;
     let first = k.load_vec(ins[0], lanes, at);
     match (r.op.name, mean) {
-        ("channel_variance", Some(mean)) => {
-            let d = k.sub(first, mean);
-            vec![k.mul(d, d)]
+        ("channel_moments", _) => {
+            let x = k.convert(first, DType::F64);
+            vec![Term::Value(x), Term::Product(x, x)]
         }
         ("batch_norm_grad_params", Some(mean)) => {
             let x = k.load_vec(ins[1], lanes, at);
             let centred = k.sub(x, mean);
-            vec![k.mul(first, centred), first]
+            vec![Term::Product(first, centred), Term::Value(first)]
         }
         ("channel_dot", _) => {
             let z = k.load_vec(ins[1], lanes, at);
-            vec![k.mul(first, z)]
+            vec![Term::Product(first, z)]
         }
-        _ => vec![first],
+        _ => vec![Term::Value(first)],
     }
 }
 
@@ -141,10 +160,6 @@ fn terms(k: &mut KernelBuilder, r: &Request, ins: &[Buf], mean: Option<Reg>, at:
 fn finish(k: &mut KernelBuilder, r: &Request, ins: &[Buf], channel: &[Affine], y: usize, sum: Reg) -> Reg {
     let lanes = r.target.block;
     match (r.op.name, y) {
-        ("channel_mean" | "channel_variance", _) => {
-            let count = k.constant(DType::F64, lanes, channels::elements(&r.ctx.operands[0].dims) as f64);
-            k.div(sum, count)
-        }
         ("batch_norm_grad_params", 0) => {
             let var = k.load_vec(ins[3], lanes, channel);
             let var = k.convert(var, DType::F64);

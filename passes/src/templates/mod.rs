@@ -46,8 +46,8 @@ impl Request<'_> {
         i64::from(self.target.block)
     }
 
-    fn all_f32(&self) -> bool {
-        self.ctx.operands.iter().chain(&self.ctx.results).all(|t| t.dtype == DType::F32)
+    fn reads_f32(&self) -> bool {
+        self.ctx.operands.iter().all(|t| t.dtype == DType::F32)
     }
 
     /// Layouts of the epilogue's operands if the result has layout `result`: vectors are plain, tensors alike.
@@ -90,7 +90,7 @@ static TABLE: &[Template] = &[
         build: elementwise::build,
     },
     Template {
-        ops: &["channel_mean", "channel_variance", "channel_sum", "channel_dot", "batch_norm_grad_params"],
+        ops: &["channel_moments", "channel_sum", "channel_dot", "batch_norm_grad_params"],
         offers: channels::offers,
         build: channels::build,
     },
@@ -112,7 +112,7 @@ static TABLE: &[Template] = &[
 pub fn offers(op: &'static OpDef, ctx: &BodyCtx, target: &Target) -> Vec<Offer> {
     let request = Request { op, ctx, target };
     let mut out: Vec<Offer> = Vec::new();
-    if request.all_f32() {
+    if request.reads_f32() {
         let able = TABLE.iter().filter(|t| t.ops.contains(&op.name));
         out.extend(able.flat_map(|t| (t.offers)(&request)));
     }
@@ -124,7 +124,7 @@ pub fn offers(op: &'static OpDef, ctx: &BodyCtx, target: &Target) -> Vec<Offer> 
 /// The template for this node with the layouts that `ctx` has, or `None`: use the op's body.
 pub fn build(op: &'static OpDef, ctx: &BodyCtx, target: &Target) -> Option<Kernel> {
     let request = Request { op, ctx, target };
-    if !request.all_f32() {
+    if !request.reads_f32() {
         return None;
     }
     TABLE.iter().filter(|t| t.ops.contains(&op.name)).find_map(|t| (t.build)(&request))
