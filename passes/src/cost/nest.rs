@@ -63,7 +63,7 @@ pub struct Block {
 #[derive(Clone, Debug)]
 pub struct Loop {
     pub var: Var,
-    lo: Vec<Affine>,
+    pub(super) lo: Vec<Affine>,
     hi: Vec<Affine>,
     pub step: i64,
     /// How often it is reached, for all tasks.
@@ -152,14 +152,6 @@ impl Loop {
     /// Mean number of iterations.
     pub fn trips(&self) -> f64 {
         if self.entries == 0 { 0.0 } else { self.body.runs as f64 / self.entries as f64 }
-    }
-
-    /// Its first value, where that does not depend on the loops around (else 0), and how many values lie between that
-    /// and its last.
-    pub fn range(&self) -> [f64; 2] {
-        let fixed = self.lo.iter().all(|a| a.terms().is_empty());
-        let first = if fixed { self.lo.iter().map(Affine::offset).max().unwrap_or(0) } else { 0 };
-        [first as f64, self.trips() * self.step as f64]
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Source: the reuse-distance argument of Wolf and Lam, "A data locality optimizing algorithm", PLDI 1991.
 
-use super::nest::{Access, Block};
+use super::nest::{Access, Block, Loop};
 use ir::Kernel;
 use ir::entity::{Buf, Var};
 use ir::kernel::{Affine, Term};
@@ -92,7 +92,7 @@ impl Traffic<'_> {
         // Straight-line accesses have no reuse worth counting beside the loops.
         let own = Block { accesses: body.accesses.clone(), ..Block::default() };
         let entered = body.loops.iter().filter(|l| l.body.runs > 0);
-        let inner = entered.map(|l| self.repeated(&l.body, &[(l.var, l.range())], l.trips()));
+        let inner = entered.map(|l| self.repeated(&l.body, &[(l.var, values(l, &HashMap::new()))], l.trips()));
         for part in inner.chain([self.boxes(&own, &[])]) {
             for (buf, bytes) in part {
                 *sum.entry(buf).or_default() += bytes;
@@ -133,11 +133,24 @@ impl Traffic<'_> {
                 .or_insert(dims);
         }
         for l in &body.loops {
-            trips.insert(l.var, l.range());
+            trips.insert(l.var, values(l, trips));
             self.extend(&l.body, trips, out);
             trips.remove(&l.var);
         }
     }
+}
+
+/// The first value of a loop's variable while those in `trips` run, and how many lie from there to its last one. One
+/// bound moves with the loops around; of several, as at the edges of an image, a constant one is taken, or 0.
+fn values(l: &Loop, trips: &HashMap<Var, [f64; 2]>) -> [f64; 2] {
+    let [first, last] = match &l.lo[..] {
+        [lo] => range(lo, trips),
+        all if all.iter().all(|a| a.terms().is_empty()) => {
+            [all.iter().map(Affine::offset).max().unwrap_or(0) as f64; 2]
+        }
+        _ => [0.0; 2],
+    };
+    [first, last - first + l.trips() * l.step as f64]
 }
 
 /// Range of each index, relative to what the variables that stand still add.
