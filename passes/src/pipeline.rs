@@ -3,7 +3,7 @@
 use crate::graph::recompute::too_small;
 use crate::graph::{
     ApplyPlan, Canonicalize, Cse, Dce, FoldBn, FoldConstants, FoldShape, FuseEpilogue, MemoryGoal, Recompute, Reorders,
-    SelectAlgorithm, SelectLayout, SplitBn, Winograd,
+    SamplePointwise, SelectAlgorithm, SelectLayout, SplitBn, Winograd,
 };
 use crate::lower::{self, Lowering};
 use crate::pass::{Log, Pass, PassCtx};
@@ -26,6 +26,7 @@ pub fn inference() -> Vec<&'static dyn Pass> {
         &FoldBn,
         &SplitBn,      // what could not be folded
         &FuseEpilogue, // after the folds: a folded bias is a step of the epilogue
+        &SamplePointwise,
         &ApplyPlan,
         &SelectLayout,
         &Reorders,

@@ -6,6 +6,7 @@
 
 use super::sweep::{Done, sweep};
 use super::{TrainOptions, at, momentum_of, tensor_of};
+use crate::graph::sample_pointwise::reads_a_sample;
 use cranelift_entity::SecondaryMap;
 use cranelift_entity::packed_option::PackedOption;
 use ir::entity::{Node, Value};
@@ -104,15 +105,6 @@ fn is_frozen(tensor: &str, options: &TrainOptions) -> bool {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.ends_with('.'))
     };
     options.frozen.iter().any(under)
-}
-
-/// Whether a node is a convolution of some pixels alone: its filter has one tap and skips the others.
-fn reads_a_sample(g: &Graph, n: Node) -> bool {
-    let d = &g.nodes[n];
-    d.op.name == "conv2d"
-        && g.ty(d.operands[1]).dims(1)[2..] == [1, 1]
-        && d.attrs.pair("stride") != [1, 1]
-        && d.attrs.quad("pad") == [0; 4]
 }
 
 /// The graph under construction.
