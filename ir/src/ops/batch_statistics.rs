@@ -7,13 +7,13 @@
 
 use super::channels;
 use super::common::{self, memory_cost};
-use super::conv2d_grad_weight::MAX_SPLITS;
+use super::splits::{self, MAX_SPLITS};
 use super::sum_splits::tree;
 use crate::DType;
 use crate::grad::Gradient;
 use crate::kernel::{BinOp, KernelBuilder};
 use crate::op::{OpDef, Problem};
-use crate::types::{Dim, TensorType};
+use crate::types::TensorType;
 
 pub const BATCH_STATISTICS: OpDef = OpDef {
     name: "batch_statistics",
@@ -24,8 +24,8 @@ pub const BATCH_STATISTICS: OpDef = OpDef {
     attrs: &[],
     shape: |ctx| {
         let (channels, sums) = (channels::count(ctx, 0)?.into(), &ctx.operands[1]);
-        let is_parts = |n: Dim| n.size().is_some_and(|n| (1..=MAX_SPLITS.cast_unsigned()).contains(&n));
-        if sums.dtype != DType::F64 || sums.rank() != 2 || !is_parts(sums.shape[0]) || sums.shape[1] != channels {
+        if sums.dtype != DType::F64 || sums.rank() != 2 || !splits::is_count(sums.shape[0]) || sums.shape[1] != channels
+        {
             let message = format!("expected f64[splits,{channels}] of 1 to {MAX_SPLITS} parts, found {sums}");
             return Err(Problem::new("E0201", message).operand(1));
         }

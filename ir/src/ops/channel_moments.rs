@@ -6,7 +6,7 @@
 
 use super::channels;
 use super::common::{self, memory_cost};
-use super::conv2d_grad_weight::SPLITS;
+use super::splits::SPLITS;
 use crate::DType;
 use crate::grad::Gradient;
 use crate::op::OpDef;

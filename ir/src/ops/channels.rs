@@ -1,11 +1,10 @@
 //! What sums over everything but the channels share: the attribute `splits`, the shape rule, the loops.
 //!
-//! An operand [N,C,…] gives [splits,C]: part k sums over the images k·m to (k+1)·m with m = ⌈N/splits⌉, perhaps none,
-//! and [`sum_splits`](super::sum_splits) adds the parts. Within a part, each row is summed in the element type and the
-//! rows in f64, so that a batch of any size loses no more than a row does.
+//! An operand [N,C,…] gives [splits,C]. Within a part, each row is summed in the element type and the rows in f64, so that
+//! a batch of any size loses no more than a row does.
 
 use super::common;
-use super::conv2d_grad_weight::{MAX_SPLITS, SPLITS, images_per_split};
+use super::splits::{self, SPLITS, images_per_split};
 use crate::DType;
 use crate::entity::{Buf, Reg};
 use crate::kernel::build::min_of;
@@ -41,11 +40,8 @@ pub fn vector(ctx: &OpCtx, i: usize) -> Result<(), Problem> {
 
 /// Type of the partial sums over operand 0.
 pub fn sums(ctx: &OpCtx) -> Result<TensorType, Problem> {
-    let (channels, splits) = (count(ctx, 0)?, ctx.attrs.int(SPLITS.name));
-    if !(1..=MAX_SPLITS).contains(&splits) {
-        return Err(common::bad_attr(format!("splits={splits} is not 1 to {MAX_SPLITS}")));
-    }
-    Ok(TensorType::new(ctx.operands[0].dtype, [splits.cast_unsigned().into(), channels.into()]))
+    let (channels, splits) = (count(ctx, 0)?, splits::count(ctx.attrs)?);
+    Ok(TensorType::new(ctx.operands[0].dtype, [splits.into(), channels.into()]))
 }
 
 /// Elements of each channel of an operand.

@@ -4,8 +4,9 @@
 //! A bias is a step of the epilogue. The sum runs over c, then r, then q.
 
 use super::common::{self, attr};
-use super::conv2d_grad_weight::{SPLITS, splits_for};
+use super::conv2d_grad_weight::splits_for;
 use super::pool::{PAD, STRIDE};
+use super::splits::SPLITS;
 pub use super::window::Tap;
 use super::window::Window;
 use crate::grad::{GradCtx, Gradient};

@@ -2,22 +2,18 @@
 //! `conv2d` with respect to its filter, as `splits` partial sums that [`sum_splits`](super::sum_splits) adds.
 //!
 //! x: [N, C, H, W]; g: [N, O, P, Q], the gradient of the result; dw: [splits, O, C/groups, R, S] with R, S from the
-//! attribute `kernel`. Part k sums over the images k·m to (k+1)·m, where m = ⌈N/splits⌉, perhaps none. So the order of
-//! additions is fixed by shapes alone, however many workers share them. Padding counts as zero and is skipped.
+//! attribute `kernel`. The order of additions is fixed by shapes alone, however many workers share them. Padding counts
+//! as zero and is skipped.
 
-use super::common::{self, attr, bad_attr};
+use super::common;
 use super::conv2d::{Conv2d, DILATION, GROUPS};
 use super::pool::{KERNEL, PAD, STRIDE};
+use super::splits::{self, SPLITS, images_per_split};
 use crate::grad::Gradient;
 use crate::kernel::build::min_of;
 use crate::kernel::{Affine, Kernel};
-use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
-use crate::types::{Dim, TensorType};
-
-/// More parts than that only cost memory.
-pub const MAX_SPLITS: i64 = 64;
-
-pub const SPLITS: AttrDef = attr("splits", AttrKind::Int, Some("1"), "parts of the batch that are summed apart");
+use crate::op::{BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::types::TensorType;
 
 pub const CONV2D_GRAD_WEIGHT: OpDef = OpDef {
     name: "conv2d_grad_weight",
@@ -46,18 +42,10 @@ pub fn splits_for(filter: [u64; 4]) -> i64 {
     (PARTS / by_channels.next_power_of_two()).max(cheap).cast_signed()
 }
 
-/// Images of a part.
-pub fn images_per_split(images: i64, splits: i64) -> i64 {
-    (images + splits - 1) / splits
-}
-
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     let a = Conv2d::of(ctx.attrs);
     let ([c, h, w], [o, ..]) = (common::image(ctx, 0)?, common::image(ctx, 1)?);
-    let ([r, s], splits) = (ctx.attrs.pair(KERNEL.name), ctx.attrs.int(SPLITS.name));
-    if !(1..=MAX_SPLITS).contains(&splits) {
-        return Err(bad_attr(format!("splits={splits} is not 1 to {MAX_SPLITS}")));
-    }
+    let ([r, s], splits) = (ctx.attrs.pair(KERNEL.name), splits::count(ctx.attrs)?);
     a.check_groups(c, o)?;
     let [rows, columns] = a.outputs([h, w], [r, s])?;
     let (x, g) = (&ctx.operands[0], &ctx.operands[1]);
@@ -65,8 +53,7 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     if g.shape != y.shape {
         return Err(Problem::new("E0208", format!("expected {y} like the convolution's result, found {g}")).operand(1));
     }
-    let splits = Dim::Size(splits.cast_unsigned());
-    Ok(vec![TensorType::new(x.dtype, [splits, o.into(), (c / a.groups).into(), r.into(), s.into()])])
+    Ok(vec![TensorType::new(x.dtype, [splits.into(), o.into(), (c / a.groups).into(), r.into(), s.into()])])
 }
 
 /// As many multiply-adds as the convolution.

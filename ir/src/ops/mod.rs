@@ -72,6 +72,7 @@ pub mod channels;
 mod common;
 mod fold;
 pub mod pool;
+pub mod splits;
 pub mod window;
 pub mod winograd;
 

@@ -5,12 +5,12 @@
 //! nothing but their number.
 
 use super::common::{self, elementwise, memory_cost};
-use super::conv2d_grad_weight::MAX_SPLITS;
+use super::splits::{self, MAX_SPLITS};
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
 use crate::op::{OpDef, Problem};
-use crate::types::{Dim, TensorType};
+use crate::types::TensorType;
 
 pub const SUM_SPLITS: OpDef =
     OpDef {
@@ -24,7 +24,7 @@ pub const SUM_SPLITS: OpDef =
             let x = common::floats(ctx, 0)?;
             common::plain(ctx, 0)?;
             match x.shape.split_first() {
-                Some((&Dim::Size(n), rest)) if !rest.is_empty() && (1..=MAX_SPLITS.cast_unsigned()).contains(&n) => {
+                Some((&n, rest)) if !rest.is_empty() && splits::is_count(n) => {
                     Ok(vec![TensorType::new(x.dtype, rest.iter().copied())])
                 }
                 _ => Err(Problem::new("E0201", format!("expected 1 to {MAX_SPLITS} partial sums [n,…], found {x}"))

@@ -5,7 +5,7 @@
 //! tiles of some strips is a matrix product, which is added to the sums of the part.
 
 use super::common;
-use super::conv2d_grad_weight::{MAX_SPLITS, SPLITS, images_per_split};
+use super::splits::{self, SPLITS, images_per_split};
 use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Stride, apart, columns_times, rows_times};
 use super::winograd_input::{self, At, Transform, clear};
 use super::winograd_output::for_tiles;
@@ -14,7 +14,7 @@ use crate::grad::Gradient;
 use crate::kernel::build::{LINE, min_of};
 use crate::kernel::{Affine, Kernel, KernelBuilder};
 use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
-use crate::types::{DType, Dim, TensorType};
+use crate::types::{DType, TensorType};
 
 /// As of the other Winograd ops, for their grid; a filter's gradient is taken at stride 1 alone.
 const STRIDE: AttrDef =
@@ -44,11 +44,8 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     let ([c, h, w], [o, ..]) = (common::image(ctx, 0)?, common::image(ctx, 1)?);
     winograd_input::tiles(ctx, &grid, c)?;
     common::equal(ctx, 1, &common::image_like_first(ctx, [o, h, w]))?;
-    let splits = ctx.attrs.int(SPLITS.name);
-    if !(1..=MAX_SPLITS).contains(&splits) {
-        return Err(common::bad_attr(format!("splits={splits} is not 1 to {MAX_SPLITS}")));
-    }
-    let shape = [Dim::Size(splits.cast_unsigned()), o.into(), c.into(), 3.into(), 3.into()];
+    let splits = splits::count(ctx.attrs)?;
+    let shape = [splits.into(), o.into(), c.into(), 3.into(), 3.into()];
     Ok(vec![TensorType::new(ctx.operands[0].dtype, shape)])
 }
 

@@ -8,7 +8,7 @@ use ir::entity::{Buf, Reg};
 use ir::kernel::build::min_of;
 use ir::kernel::{Affine, KernelBuilder, Role, UnOp};
 use ir::ops::batch_norm::EPS;
-use ir::ops::conv2d_grad_weight::images_per_split;
+use ir::ops::splits::images_per_split;
 use ir::{DType, Kernel, Layout};
 
 /// Running sums of a row: in f64, which takes twice the registers, half as many.

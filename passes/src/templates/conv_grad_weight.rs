@@ -19,7 +19,7 @@ use ir::entity::{Buf, Reg};
 use ir::kernel::build::{max_of, min_of};
 use ir::kernel::{Affine, KernelBuilder, Role};
 use ir::ops::conv2d::Conv2d;
-use ir::ops::conv2d_grad_weight::images_per_split;
+use ir::ops::splits::images_per_split;
 use ir::{DType, Kernel, Layout};
 
 /// Tasks that are enough to share work evenly among a handful of workers.
