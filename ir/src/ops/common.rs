@@ -138,6 +138,13 @@ pub fn memory_cost(ctx: &OpCtx) -> Cost {
     Cost { macs: 0, bytes }
 }
 
+/// As [`memory_cost`], without operand `i`, of which only the type is read.
+pub fn memory_cost_without(ctx: &OpCtx, i: usize) -> Cost {
+    let unread = ctx.operands.get(i).map_or(0, |t| t.len_bytes(ctx.batch));
+    let all = memory_cost(ctx);
+    Cost { bytes: all.bytes - unread, ..all }
+}
+
 /// As many multiply-adds for each result element as the weight (operand 1) has elements in one output channel.
 pub fn weighted_cost(ctx: &OpCtx) -> Cost {
     let y: u64 = ctx.results[0].dims(ctx.batch).iter().product();

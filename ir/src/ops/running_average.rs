@@ -5,7 +5,7 @@
 //! no unbiased variance: f is infinite then.
 
 use super::channels;
-use super::common::{self, attr, elementwise, memory_cost};
+use super::common::{self, attr, elementwise};
 use crate::grad::Gradient;
 use crate::op::{AttrDef, AttrKind, OpDef, Problem};
 
@@ -36,7 +36,7 @@ pub const RUNNING_AVERAGE: OpDef = OpDef {
         }
         Ok(vec![running])
     },
-    cost: memory_cost,
+    cost: |ctx| common::memory_cost_without(ctx, 2),
     body: |ctx| {
         let m = ctx.attrs.float(MOMENTUM.name);
         let unbiased = ctx.operands.get(2).map_or(1.0, |x| {
