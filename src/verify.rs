@@ -358,6 +358,7 @@ fn positions(t: &BufType) -> Vec<usize> {
                     let oc = oc as usize;
                     dot(&[at[0] / oc, at[1], at[0] % oc])
                 }
+                Layout::Spaced => dot(&at[..dims.len()]),
             }
         })
         .collect()

@@ -16,6 +16,10 @@ pub enum Layout {
     /// `OIhw8i16o`: a convolution filter [O,I,R,S] in panels of `oc` output channels, each panel one stream in
     /// reading order: [O/oc, I/ic, R, S, ic, oc]. Both must divide.
     Filter { ic: u32, oc: u32 },
+    /// `spaced`: transformed tiles [N, strips, points, C/b, tiles, b] with one more tile or block or both, filled with
+    /// zeros, where points would lie a multiple of 1 KiB apart, as the sizes of networks make them: all points of a tile
+    /// are written one after the other, and more of them would share a set of the first cache than it has ways.
+    Spaced,
     /// `Oi16o`: a matrix [O,I] in panels of `oc` rows: [⌈O/oc⌉, I, oc]; the last panel is filled up with zeros.
     Panel(u32),
 }
@@ -30,6 +34,12 @@ impl Layout {
                 vec![o.div_ceil(oc), i.div_ceil(ic), r, s, ic, oc]
             }
             (Layout::Panel(oc), &[o, i]) => vec![o.div_ceil(u64::from(oc)), i, u64::from(oc)],
+            (Layout::Spaced, &[n, strips, points, blocks, tiles, b]) => {
+                let is_apart = |&[blocks, tiles]: &[u64; 2]| !(blocks * tiles * b * 4).is_multiple_of(1024);
+                let wider = [[blocks, tiles], [blocks, tiles + 1], [blocks + 1, tiles], [blocks + 1, tiles + 1]];
+                let [blocks, tiles] = wider.into_iter().find(is_apart).unwrap_or([blocks, tiles]);
+                vec![n, strips, points, blocks, tiles, b]
+            }
             _ => dims.to_vec(),
         }
     }
@@ -73,12 +83,16 @@ impl Layout {
             Layout::Blocked(b) => dims.len() == 4 && divides(b, dims[1]),
             Layout::Filter { ic, oc } => dims.len() == 4 && divides(oc, dims[0]) && divides(ic, dims[1]),
             Layout::Panel(oc) => dims.len() == 2 && oc > 0,
+            Layout::Spaced => dims.len() == 6,
         }
     }
 
     /// Parses the name that [`Display`](fmt::Display) prints, but not `plain`, which is never written.
     pub fn from_name(name: &str) -> Option<Layout> {
         let block = |t: &str| t.parse::<u32>().ok().filter(|b| (1..=64).contains(b) && !t.starts_with('0'));
+        if name == "spaced" {
+            return Some(Layout::Spaced);
+        }
         if let Some(b) = name.strip_prefix("nChw").and_then(|t| t.strip_suffix('c')) {
             return Some(Layout::Blocked(block(b)?));
         }
@@ -98,6 +112,7 @@ impl fmt::Display for Layout {
             Layout::Blocked(b) => write!(f, "nChw{b}c"),
             Layout::Filter { ic, oc } => write!(f, "OIhw{ic}i{oc}o"),
             Layout::Panel(oc) => write!(f, "Oi{oc}o"),
+            Layout::Spaced => f.write_str("spaced"),
         }
     }
 }

@@ -218,7 +218,11 @@ impl Case {
                 Err(p) => panic!("{self}: {}", p.message),
             };
             // The layout of a reorder's result is its attribute.
-            let chosen = if self.op.name == "reorder" { y.layout } else { image_layout(&y, result_block) };
+            let chosen = match self.op.name {
+                "reorder" => y.layout,
+                "winograd_input" if result_block > 1 => Layout::Spaced,
+                _ => image_layout(&y, result_block),
+            };
             if !seen.contains(&(layouts.clone(), chosen)) {
                 seen.push((layouts, chosen));
             }
@@ -283,6 +287,7 @@ impl Case {
             ("conv2d" | "conv2d_grad_input", 1, _) | ("fold_bn_weight" | "flip_filter", 0, 4) => {
                 Layout::Filter { ic: 8, oc: block }
             }
+            ("winograd_output", 0, _) | ("reorder", 0, 6) => Layout::Spaced,
             ("dense", 1, _) | ("fold_bn_weight" | "reorder", 0, 2) => Layout::Panel(block),
             _ => return image_layout(t, block),
         };
@@ -320,6 +325,7 @@ fn lay(layout: Layout) -> Lay {
         Layout::Blocked(b) => Lay::Blocked(b as usize),
         Layout::Filter { ic, oc } => Lay::Filter { ic: ic as usize, oc: oc as usize },
         Layout::Panel(oc) => Lay::Panel(oc as usize),
+        Layout::Spaced => Lay::Spaced,
     }
 }
 

@@ -210,6 +210,8 @@ fn moves() -> Vec<Case> {
         case("reorder", "13,7", "to=Oi8o", ""),
         case("reorder", "32,5", "to=Oi16o", ""),
         case("reorder", "13,5", "to=plain", ""),
+        case("reorder", "2,1,4,2,16,8", "to=spaced", ""),
+        case("reorder", "2,1,4,2,16,8", "to=plain", ""),
         case("reshape", "3,5,7,2", "shape=[3,70]", ""),
         case("reshape", "6,10", "shape=[4,3,5]", ""),
         case("reshape", "1,16,1,1", "shape=[1,16]", ""),
@@ -272,6 +274,12 @@ fn winograd() -> Vec<Case> {
     ];
     all.extend(gradients.map(|(operands, attrs)| case("winograd_grad_weight", operands, attrs, "")));
     all.push(case("winograd_input", "3,5,4,4", "rows=[4] columns=[4] strip=1 block=1", ""));
+    // Channels of which a block more is stored, so that points are no multiple of 1 KiB apart.
+    for block in [8, 16] {
+        all.push(case("winograd_input", "1,256,4,2", &format!("rows=[4] columns=[2] strip=1 block={block}"), ""));
+        let operands = format!("1,1,24,{},1,{block} 1,24,256,{block}", 256 / block);
+        all.push(case("winograd_output", &operands, "rows=[4] columns=[2] strip=1", "relu"));
+    }
     all
 }
 

@@ -135,7 +135,8 @@ fn winograd(target: &Target, tile: Tile) -> (Kernel, Target) {
     let sizes = |n: u64| Attr::Dims(vec![Dim::Size(4); n as usize]);
     let attrs = Attrs::defaults(op).set("rows", sizes(2)).set("columns", sizes(columns)).set("strip", Attr::Int(1));
     let (block, oc) = (u64::from(target.block), u64::from(tile.blocks * target.block));
-    let operands = [[1, 2, 36, 4, columns, block].as_slice(), &[1, 36, 4 * block, oc]].map(TensorType::f32);
+    let tiles = TensorType::f32(&[1, 2, 36, 4, columns, block]).with_layout(Layout::Spaced);
+    let operands = [tiles, TensorType::f32(&[1, 36, 4 * block, oc])];
     let result = TensorType::f32(&[1, oc, 8, 4 * columns]).with_layout(Layout::Blocked(target.block));
     let ctx = BodyCtx {
         operands: operands.iter().map(|t| BufType::of(t, 1)).collect(),

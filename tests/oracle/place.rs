@@ -13,6 +13,9 @@ pub enum Lay {
     },
     /// [⌈O/oc⌉, I, oc]
     Panel(usize),
+    /// [n, s, p, c, t, b], where a point (c·t·b numbers) that takes a multiple of 256 numbers is made larger: by a t, if
+    /// that does it, else by a c, else by both.
+    Spaced,
 }
 
 /// Number of elements in memory, and the position of each logical element in row-major order.
@@ -31,6 +34,19 @@ pub fn places(lay: Lay, dims: &[usize]) -> (usize, Vec<usize>) {
                 }
             }
             (count, out)
+        }
+        (Lay::Spaced, &[n, s, p, c, t, b]) => {
+            let sizes = [(c, t), (c, t + 1), (c + 1, t), (c + 1, t + 1)];
+            let (wide_c, wide_t) = sizes.into_iter().find(|(c, t)| c * t * b % 256 != 0).unwrap_or((c, t));
+            let mut out = Vec::new();
+            for point in 0..n * s * p {
+                for block in 0..c {
+                    for tile in 0..t {
+                        out.extend((0..b).map(|lane| ((point * wide_c + block) * wide_t + tile) * b + lane));
+                    }
+                }
+            }
+            (n * s * p * wide_c * wide_t * b, out)
         }
         (Lay::Filter { ic, oc }, &[o, i, r, s]) => {
             let mut out = Vec::new();

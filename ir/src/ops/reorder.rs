@@ -45,7 +45,7 @@ pub fn target(attrs: &Attrs) -> Option<Layout> {
     }
 }
 
-/// Walks the result as it lies in memory, so that fill lanes are written too.
+/// Walks the result as it lies in memory, so that what is filled with zeros is written too.
 fn body(ctx: &BodyCtx) -> Kernel {
     let y = &ctx.results[0];
     let mut k = KernelBuilder::new("reorder");
@@ -57,6 +57,15 @@ fn body(ctx: &BodyCtx) -> Kernel {
                 let zero = k.constant(y.dtype, 1, 0.0);
                 common::if_inside(k, &at[0], y.dims[0], zero, |k, row| {
                     common::load(k, ctx, &ins, 0, &[row, at[1].clone()])
+                })
+            }
+            Layout::Spaced => {
+                let zero = k.constant(y.dtype, 1, 0.0);
+                common::if_inside(k, &at[3], y.dims[3], zero, |k, block| {
+                    common::if_inside(k, &at[4], y.dims[4], zero, |k, tile| {
+                        let at = [&at[..3], &[block, tile], &at[5..]].concat();
+                        common::load(k, ctx, &ins, 0, &at)
+                    })
                 })
             }
             _ => common::load(k, ctx, &ins, 0, &at),

@@ -6,7 +6,7 @@
 
 use super::common;
 use super::splits::{self, SPLITS, images_per_split};
-use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Stride, apart, columns_times, rows_times};
+use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIP, Stride, columns_times, rows_times, spaced};
 use super::winograd_input::{self, At, Transform, clear};
 use super::winograd_output::for_tiles;
 use crate::entity::{Buf, Reg};
@@ -83,8 +83,7 @@ pub fn kernel(ctx: &BodyCtx, tiling: &Tiling) -> Kernel {
     let mut k = KernelBuilder::new(format!("winograd_grad_{}x{}_{channels}_{outputs}", grid.height(), grid.width()));
     let (ins, y) = common::params(&mut k, ctx);
     let mut tiles_of = |name: &str, channels: i64| {
-        let [blocks, tiles] = apart([channels / block, grid.tiles()], block);
-        k.scratch(name, dtype, &[tiling.together, 1, rows * columns, blocks, tiles, block])
+        k.scratch(name, dtype, &spaced([tiling.together, 1, rows * columns, channels / block, grid.tiles(), block]))
     };
     let (v, w) = (tiles_of("tiles", own[0]), tiles_of("gradients", own[1]));
     let sums = k.scratch("sums", dtype, &[rows * columns, own[0], own[1]]);

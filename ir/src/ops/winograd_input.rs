@@ -1,8 +1,9 @@
 //! `winograd_input`: v[n, s, (i,j), c/b, t, c%b] = Σ Bᵀ[i,r]·x[n, c, s·row + r − 1, s·column + q − 1]·Bᵀ[j,q]: the tiles
 //! of an image, padded by one, at the points of a Winograd convolution.
 //!
-//! x: [N,C,H,W]; v: [N, strips, rows·columns, C/b, tiles of a strip, b]. Points that a smaller tile does not use are
-//! zero. [`Grid`] says which tile is which.
+//! x: [N,C,H,W]; v: [N, strips, rows·columns, C/b, tiles of a strip, b], plain or with the room of
+//! [`Layout::Spaced`](crate::Layout::Spaced). Points that a smaller tile does not use are zero. [`Grid`] says which tile
+//! is which.
 
 use super::common::{self, attr, bad_attr};
 use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIDE, STRIP, Stride, Tiles, magnitudes, rows_times};
@@ -74,16 +75,38 @@ pub fn body_of_magnitudes(ctx: &BodyCtx) -> crate::Kernel {
 fn build(ctx: &BodyCtx, lanes: u32, matrix: &dyn Fn(Stride, i64) -> Matrix) -> crate::Kernel {
     let grid =
         Grid::of(ctx.attrs).unwrap_or_else(|p| unreachable!("invariant: the shape rule has checked {}", p.message));
-    let &[images, strips, _, blocks, _, block] = &ctx.results[0].dims[..] else {
+    let v = &ctx.results[0];
+    let (&[images, strips, _, blocks, tiles, block], &[_, _, points, all_blocks, all_tiles, _]) =
+        (&v.dims[..], &v.physical()[..])
+    else {
         unreachable!("invariant: the shape rule gives six dimensions");
     };
     let mut k = KernelBuilder::new(format!("winograd_input_{}x{}_{}", grid.height(), grid.width(), blocks * block));
     let (ins, out) = common::params(&mut k, ctx);
     let parts = block / i64::from(lanes);
-    let digits = common::tasks_over(&mut k, &[images, strips, blocks, parts]);
-    let [image, strip, channel_block, part] = &digits[..] else { unreachable!("invariant: four digits") };
-    let at = At { image, strip, channel_block, lane: &(part * i64::from(lanes)), place: [image, strip, channel_block] };
-    Transform::new(&mut k, ctx, matrix, &grid, [ins[0], out], lanes).strip(&mut k, &at);
+    let digits = common::tasks_over(&mut k, &[images, strips, all_blocks, parts]);
+    // With room for a block more one task fills it.
+    let [image, strip, room, part] = &digits[..] else { unreachable!("invariant: four digits") };
+    let lane = &(part * i64::from(lanes));
+    let transform = Transform::new(&mut k, ctx, matrix, &grid, [ins[0], out], lanes);
+    let fill = |k: &mut KernelBuilder, [first, end]: [i64; 2]| {
+        let zero = k.constant(v.dtype, lanes, 0.0);
+        common::nest(k, &[points, end - first], &mut |k, at| {
+            let tile = &at[1] + first;
+            k.store(out, &[image, strip, &at[0], room, &tile, lane].map(Affine::clone), zero);
+        });
+    };
+    let whole = |k: &mut KernelBuilder, channel_block: &Affine| {
+        transform.strip(k, &At { image, strip, channel_block, lane, place: [image, strip, room] });
+        fill(k, [tiles, all_tiles]);
+    };
+    if blocks == all_blocks {
+        whole(&mut k, room);
+    } else {
+        let next = room + 1;
+        k.for_(room.clone(), min_of([next.clone(), blocks.into()]), |k, block| whole(k, &block));
+        k.for_(max_of([room.clone(), blocks.into()]), next, |k, _| fill(k, [0, all_tiles]));
+    }
     k.finish()
 }
 

@@ -9,6 +9,7 @@ use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIDE, STRIP, Stride, Tiles,
 use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, KernelBuilder};
+use crate::layout::Layout;
 use crate::op::{BodyCtx, Cost, OpCtx, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
@@ -28,7 +29,9 @@ pub const WINOGRAD_OUTPUT: OpDef = OpDef {
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
     let grid = Grid::of(ctx.attrs)?;
     let (v, u) = (common::floats(ctx, 0)?, common::floats(ctx, 1)?);
-    common::plain(ctx, 0)?;
+    if ctx.operands[0].layout != Layout::Spaced {
+        common::plain(ctx, 0)?;
+    }
     common::plain(ctx, 1)?;
     let y = image(&grid, v, u)?;
     common::check_epilogue(ctx, &y)?;
@@ -127,8 +130,8 @@ impl<'a> Inverse<'a> {
     pub fn strip(&self, k: &mut KernelBuilder, at: &At) {
         let (grid, channel, y) = (self.grid, at.channel, &self.ctx.results[0]);
         let [_, width] = grid.points();
-        let (&[_, _, _, blocks, _, block], panel) = (k.shape(self.tiles), self.ctx.operands[1].dims[3]) else {
-            unreachable!("invariant: tiles have six dimensions");
+        let (&[_, _, channels, panel], &[.., block]) = (&self.ctx.operands[1].dims[..], k.shape(self.tiles)) else {
+            unreachable!("invariant: the shape rule has checked the ranks");
         };
         for (i, j, t) in grid.classes() {
             k.for_(i[0], i[1], |k, i| {
@@ -136,7 +139,7 @@ impl<'a> Inverse<'a> {
                     let point = &i * width + &j;
                     k.for_(t[0], t[1], |k, t| {
                         let zero = k.constant(y.dtype, 1, 0.0);
-                        let sum = k.for_carry(0, blocks, &[zero], |k, c, sum| {
+                        let sum = k.for_carry(0, channels / block, &[zero], |k, c, sum| {
                             k.for_carry(0, block, sum, |k, b, sum| {
                                 let v = [at.place[0], at.place[1], &point, &c, &t, &b].map(Affine::clone);
                                 let row = &c * block + &b;

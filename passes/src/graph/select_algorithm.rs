@@ -209,7 +209,8 @@ fn patch(view: &GraphRef, n: Node, filter: Value, grid: &Grid, block_if_two: Opt
             let input = op("winograd_input");
             let attrs = with_grid(Attrs::defaults(input)).set("block", Attr::Int(block));
             let name = format!("{}.tiles", g.name(y));
-            (op("winograd_output"), p.add(name, input, attrs, vec![d.operands[0].into()], vec![], None))
+            let layout = Some(Layout::Spaced);
+            (op("winograd_output"), p.add(name, input, attrs, vec![d.operands[0].into()], vec![], layout))
         }
         None => (op("winograd_conv2d"), d.operands[0].into()),
     };

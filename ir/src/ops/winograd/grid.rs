@@ -2,6 +2,7 @@
 
 use super::{MAX_TILE, Stride};
 use crate::kernel::Affine;
+use crate::layout::Layout;
 use crate::op::{AttrDef, AttrKind, Attrs, Problem};
 use crate::types::Dim;
 
@@ -166,13 +167,10 @@ impl Grid {
     }
 }
 
-/// Channel blocks and tiles to allocate for so many, in scratch memory [points, blocks, tiles, block]: a transform writes
-/// all points of a tile one after the other, and were they a multiple of 1 KiB apart, as sizes of networks make them, more
-/// of them would share a set of the first cache than it has ways.
-pub fn apart([blocks, tiles]: [i64; 2], block: i64) -> [i64; 2] {
-    let is_apart = |&[blocks, tiles]: &[i64; 2]| blocks * tiles * block * 4 % 1024 != 0;
-    let wider = [[blocks, tiles], [blocks, tiles + 1], [blocks + 1, tiles], [blocks + 1, tiles + 1]];
-    wider.into_iter().find(is_apart).unwrap_or([blocks, tiles])
+/// Dimensions in memory of transformed tiles [images, strips, points, blocks, tiles, block] that are
+/// [`Layout::Spaced`].
+pub fn spaced(tiles: [i64; 6]) -> Vec<i64> {
+    Layout::Spaced.physical(&tiles.map(i64::cast_unsigned)).into_iter().map(u64::cast_signed).collect()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@
 mod grid;
 mod sums;
 
-pub use grid::{COLUMNS, Grid, ROWS, STRIP, Tiles, apart};
+pub use grid::{COLUMNS, Grid, ROWS, STRIP, Tiles, spaced};
 pub use sums::{columns_times, rows_times};
 
 use super::pool;

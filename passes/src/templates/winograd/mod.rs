@@ -20,7 +20,7 @@ pub fn input_offers(r: &Request) -> Vec<Offer> {
         return Vec::new();
     }
     let operands = vec![Layout::Blocked(r.target.block)];
-    vec![Offer { operands, result: Layout::Plain, cost_ns: vector_cost_ns(r) }]
+    vec![Offer { operands, result: Layout::Spaced, cost_ns: vector_cost_ns(r) }]
 }
 
 pub fn build_input(r: &Request) -> Option<Kernel> {
@@ -135,7 +135,7 @@ pub fn output_offers(r: &Request) -> Vec<Offer> {
     if r.ctx.operands[0].dims[5] != r.block() {
         return Vec::new();
     }
-    offer(r, Layout::Plain)
+    offer(r, Layout::Spaced)
 }
 
 pub fn conv_offers(r: &Request) -> Vec<Offer> {

@@ -17,7 +17,7 @@ use crate::templates::{Offer, Request, tiling};
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
 use ir::kernel::{Affine, KernelBuilder, Role};
-use ir::ops::winograd::{Grid, Matrix, Stride, apart};
+use ir::ops::winograd::{Grid, Matrix, Stride, spaced};
 use ir::ops::winograd_input::{At as Strip, Transform, clear};
 use ir::ops::winograd_output::{self, Tile};
 use ir::{DType, Kernel};
@@ -79,8 +79,8 @@ impl<'a> Output<'a> {
     /// Scratch memory for the products of one panel and so many images.
     fn products_of(&self, k: &mut KernelBuilder, images: i64) -> Buf {
         let [rows, columns] = self.grid.points();
-        let [blocks, tiles] = apart([self.blocks, self.v[4]], self.r.block());
-        k.scratch("products", DType::F32, &[images, rows, columns, blocks, tiles, self.r.block()])
+        let dims = spaced([images, rows, columns, self.blocks, self.v[4], self.r.block()]);
+        k.scratch("products", DType::F32, &dims)
     }
 
     /// Dimensions of the weights: [panels, points, channels, panel].
@@ -121,8 +121,8 @@ impl<'a> Output<'a> {
     pub fn with_input(&self) -> Kernel {
         let (mut k, operands, y) = self.begin();
         let products = self.products_of(&mut k, 1);
-        let [blocks, tiles] = apart([self.v[3], self.v[4]], self.r.block());
-        let tiles = k.scratch("tiles", DType::F32, &[1, 1, self.v[2], blocks, tiles, self.r.block()]);
+        let dims = spaced([1, 1, self.v[2], self.v[3], self.v[4], self.r.block()]);
+        let tiles = k.scratch("tiles", DType::F32, &dims);
         let matrix: &dyn Fn(Stride, i64) -> Matrix = &Stride::input_matrix;
         let lanes = self.r.target.block;
         let transform = Transform::new(&mut k, self.r.ctx, matrix, &self.grid, [operands[0], tiles], lanes);
@@ -272,7 +272,8 @@ impl<'a> Output<'a> {
                     weights_ahead.fetch(k, w.operands[1], next, &c, [channel_blocks, block * self.blocks * block]);
                     let [image, strip] = w.place.clone();
                     let next = [image, strip, &point + 1, zero(), zero(), zero()];
-                    tiles_ahead.fetch(k, w.tiles, next, &c, [channel_blocks, self.v[4] * block]);
+                    let tiles_of_block = k.shape(w.tiles)[4];
+                    tiles_ahead.fetch(k, w.tiles, next, &c, [channel_blocks, tiles_of_block * block]);
                 }
                 for lane in 0..block {
                     let u: Vec<Reg> = (0..self.blocks)

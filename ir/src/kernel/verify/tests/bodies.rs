@@ -22,6 +22,7 @@ fn layouts(t: &TensorType, batch: u64) -> Vec<Layout> {
         Layout::Filter { ic: 8, oc: 16 },
         Layout::Filter { ic: 1, oc: 8 },
         Layout::Panel(16),
+        Layout::Spaced,
     ];
     all.into_iter().filter(|l| l.fits(&t.dims(batch))).collect()
 }
@@ -131,6 +132,8 @@ fn every_body_is_proven() {
         ("reorder", "f32[16,8,3,3]", "to=OIhw4i8o", &[]),
         ("reorder", "f32[17,7]", "to=Oi16o", &[]),
         ("reorder", "f32[17,7]", "to=plain", &[]),
+        ("reorder", "f32[N,1,4,2,16,8]", "to=spaced", &[]),
+        ("reorder", "f32[N,1,4,2,16,8]", "to=plain", &[]),
         ("conv2d_grad_input", "f32[N,16,7,5] f32[8,16,3,3]", "pad=1,1,1,1 input=7x5", &[]),
         ("conv2d_grad_input", "f32[N,16,4,3] f32[8,16,3,3]", "stride=2x2 pad=1,1,1,1 input=7x5", &[]),
         ("conv2d_grad_weight", "f32[N,8,7,5] f32[N,16,7,5]", "pad=1,1,1,1 kernel=3x3 splits=2", &[]),
@@ -175,6 +178,7 @@ fn every_body_is_proven() {
         ("winograd_weight", "f32[32,8,3,3]", "tile=4x2 panel=16", &[]),
         ("winograd_input", "f32[N,16,14,8]", "rows=[4,4,4,2] columns=[4,4] strip=4 block=8", &[]),
         ("winograd_input", "f32[N,16,8,8]", "rows=[4,4] columns=[4,4] strip=1 block=8", &[]),
+        ("winograd_input", "f32[N,256,4,4]", "rows=[4] columns=[4] strip=1 block=8", &[]),
         ("winograd_weight", "f32[32,8,3,3]", "stride=2x2 tile=4x2 panel=16", &[]),
         ("winograd_input", "f32[N,16,27,16]", "stride=2x2 rows=[4,4,4,2] columns=[4,4] strip=4 block=8", &[]),
         ("winograd_output", "f32[N,2,81,2,2,8] f32[2,81,16,16]", "stride=2x2 rows=[4,4] columns=[4,4] strip=1", &[]),
