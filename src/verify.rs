@@ -14,6 +14,7 @@ use ir::entity::{Node, Value};
 use ir::epilogue::Step;
 use ir::interp::elements::{decode, encode};
 use ir::op::{BodyCtx, BufType};
+use ir::ops::winograd::Grid;
 use ir::ops::{winograd_conv2d, winograd_input, winograd_output};
 use ir::store::TensorStore;
 use ir::{DType, Diagnostic, Diagnostics, Graph, Layout, Program};
@@ -34,6 +35,8 @@ pub struct Layer {
     pub of_bound: f64,
     /// Whether every element is the f32 nearest to what is wanted.
     pub exact: bool,
+    /// Whether f32 is too short for this op even if all operands are small integers: some elements are rounded.
+    pub rounds_integers: bool,
 }
 
 impl Layer {
@@ -41,10 +44,9 @@ impl Layer {
         self.of_bound <= 1.0
     }
 
-    /// Whether it is right if all operands are small integers: exact, but for Winograd's way back from tiles of 4, whose
-    /// powers of ⅝ take more bits than f32 has, so that some elements are rounded.
+    /// Whether it is right if all operands are small integers.
     pub fn is_right_on_integers(&self) -> bool {
-        self.exact || (self.op == "winograd_output" && self.relative_l2 <= 2.0 * UNIT)
+        self.exact || (self.rounds_integers && self.relative_l2 <= 2.0 * UNIT)
     }
 }
 
@@ -228,6 +230,8 @@ impl Check<'_> {
             relative_l2: (error2 / f64::max(norm2, f64::MIN_POSITIVE)).sqrt(),
             of_bound,
             exact,
+            rounds_integers: data.op.name == "winograd_output"
+                && Grid::of(&data.attrs).is_ok_and(|grid| !grid.is_exact_on_integers()),
         })
     }
 

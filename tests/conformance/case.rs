@@ -5,6 +5,7 @@ use crate::oracle::{After, Call, Tensor, Truth, oracle};
 use ir::epilogue::Step;
 use ir::interp::elements::{decode, encode, to};
 use ir::op::{Attr, Attrs, BodyCtx, BufType, OpCtx, OpDef, Problem, lookup};
+use ir::ops::winograd::Grid;
 use ir::target::{TARGETS, Target};
 use ir::{DType, Kernel, Layout, TensorType};
 use std::collections::BTreeMap;
@@ -113,11 +114,8 @@ impl Case {
 
     /// Whether f32 gives every element exactly if all operands are small integers.
     pub fn is_exact_on_integers(&self) -> bool {
-        // Powers of 5/8 on the way back from a tile of more than 2x2 outputs take more bits than f32 has.
-        let small =
-            |axis: &str| matches!(self.attrs.0.get(axis), Some(Attr::Dims(m)) if m.iter().all(|m| m.at(1) <= 2));
-        if self.op.name == "winograd_output" && self.attrs.pair("stride") == [1, 1] {
-            return small("rows") && small("columns");
+        if self.op.name == "winograd_output" {
+            return Grid::of(&self.attrs).is_ok_and(|grid| grid.is_exact_on_integers());
         }
         !matches!(
             self.op.name,

@@ -70,6 +70,12 @@ impl Grid {
         self.rows.first() != self.rows.last() || self.columns.first() != self.columns.last()
     }
 
+    /// Whether f32 holds every number on the way back from products of small integers: at stride 1 powers of ⅝ take more
+    /// bits than it has from tiles of 3 on.
+    pub fn is_exact_on_integers(&self) -> bool {
+        self.stride == Stride::Two || self.rows.iter().chain(&self.columns).all(|&m| m <= 2)
+    }
+
     /// Makes strips as short as `fewest` tiles allow; a grid of several sizes of tiles is one strip.
     pub fn cut_into_strips(&mut self, fewest: i64) {
         let (count, columns) = (self.rows.len() as i64, self.columns.len() as i64);
