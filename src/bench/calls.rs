@@ -46,7 +46,8 @@ pub struct PartsUs {
     pub l2_write: f64,
     pub l3_read: f64,
     pub l3_write: f64,
-    pub dram: f64,
+    pub dram_read: f64,
+    pub dram_write: f64,
     pub remote_read: f64,
     pub remote_write: f64,
 }
@@ -60,7 +61,8 @@ impl PartsUs {
             l2_write: us(p.l2_write),
             l3_read: us(p.l3_read),
             l3_write: us(p.l3_write),
-            dram: us(p.dram()),
+            dram_read: us(p.dram_read),
+            dram_write: us(p.dram_write),
             remote_read: us(p.remote_read),
             remote_write: us(p.remote_write),
         }
@@ -73,7 +75,8 @@ impl PartsUs {
             l2_write: self.l2_write + o.l2_write,
             l3_read: self.l3_read + o.l3_read,
             l3_write: self.l3_write + o.l3_write,
-            dram: self.dram + o.dram,
+            dram_read: self.dram_read + o.dram_read,
+            dram_write: self.dram_write + o.dram_write,
             remote_read: self.remote_read + o.remote_read,
             remote_write: self.remote_write + o.remote_write,
         }

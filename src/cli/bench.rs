@@ -214,7 +214,7 @@ fn measure(
         for &t in threads {
             for &cold in temperatures {
                 let measure = || bench::measure(&built.exe, args.plan(t, cold));
-                let (times, machine) = at_its_clock(machine, &built.target, args, t, measure)?;
+                let (times, machine) = as_it_is(machine, &built.target, args, t, measure)?;
                 let (peak_gflops, rows) = judge(&built.program, &built.target, &times, machine, cold);
                 runs.push(Run { times, cold, network_macs: Some(built.network_macs), peak_gflops, rows });
             }
@@ -223,9 +223,9 @@ fn measure(
     Ok(runs)
 }
 
-/// What `measure` gives, and the machine at the clock that it had meanwhile: others who share it move the clock by a
-/// sixth and more.
-fn at_its_clock<T>(
+/// What `measure` gives, and the machine as it was meanwhile: others who share it move the clock by a sixth and more,
+/// and the system moves cores.
+fn as_it_is<T>(
     machine: Option<&Measured>,
     target: &Target,
     args: &Args,
@@ -234,10 +234,10 @@ fn at_its_clock<T>(
 ) -> Result<(T, Option<Measured>), Failure> {
     let Some(m) = machine else { return Ok((measure()?, None)) };
     let backend = args.backend.unwrap_or_else(BackendName::best);
-    let before = machine::peak_now(target, backend, threads)?;
+    let before = machine::now(target, backend, threads)?;
     let times = measure()?;
-    let after = machine::peak_now(target, backend, threads)?;
-    Ok((times, Some(m.at_peak(threads, (before + after) / 2.0))))
+    let after = machine::now(target, backend, threads)?;
+    Ok((times, Some(m.at(threads, before.mean(after)))))
 }
 
 /// The machine's peak on as many threads, and the calls beside it and the estimate.
@@ -263,7 +263,7 @@ fn measure_training(
     let of = |&t: &usize| {
         let target = codes.step.target();
         let measure = || bench::train::measure(&codes, subject, args.plan(t, false));
-        let (times, machine) = at_its_clock(machine, target, args, t, measure)?;
+        let (times, machine) = as_it_is(machine, target, args, t, measure)?;
         let (peak_gflops, rows) = judge(codes.step.program(), target, &times, machine, false);
         Ok(Run { times, cold: false, network_macs: None, peak_gflops, rows })
     };

@@ -1,5 +1,6 @@
 //! What the system says about this machine: the processor's name and features, caches, load.
 
+use passes::cost;
 use std::fs;
 
 /// Features of x86-64 that decide how fast vector code is.
@@ -32,6 +33,21 @@ pub struct Caches {
 /// The processor's name, or "unknown".
 pub fn name() -> String {
     info("model name").unwrap_or_else(|| "unknown".into())
+}
+
+/// The table of the estimate ([`passes::cost::Machine::named`]) that is nearest to it.
+pub fn microarchitecture() -> String {
+    let number = |key| info(key).and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
+    let vendor = info("vendor_id").unwrap_or_default();
+    nearest(&vendor, number("cpu family"), number("model")).name.into()
+}
+
+/// Family 17h up to model 2Fh is Zen and Zen+, with pipes of 128 bits (AMD, "Processor programming reference").
+fn nearest(vendor: &str, family: u32, model: u32) -> cost::Machine {
+    match (vendor, family) {
+        ("AuthenticAMD", 0x17) if model < 0x30 => cost::ZEN1,
+        _ => cost::ZEN3,
+    }
 }
 
 /// Vector features that it has, as the system spells them.
@@ -96,5 +112,11 @@ mod tests {
     #[test]
     fn sizes_have_units() {
         assert_eq!([size("32K"), size("8M"), size("512"), size("x")], [Some(32768), Some(8 << 20), Some(512), None]);
+    }
+    #[test]
+    fn machines_are_told_apart_by_family_and_model() {
+        let name = |vendor, family, model| nearest(vendor, family, model).name;
+        assert_eq!([name("AuthenticAMD", 0x17, 1), name("AuthenticAMD", 0x17, 0x31)], ["zen1", "zen3"]);
+        assert_eq!([name("AuthenticAMD", 0x19, 1), name("GenuineIntel", 6, 85)], ["zen3", "zen3"]);
     }
 }

@@ -1,6 +1,6 @@
 //! Runs the probes.
 
-use super::{Level, Measured, Rate, cpu, exchange, probes};
+use super::{Exchange, Level, Measured, Rate, cpu, exchange, probes};
 use crate::toolchain::BackendName;
 use backends::exec::{self, AlignedBytes, Arg, CompiledKernel};
 use ir::target::Target;
@@ -17,9 +17,11 @@ pub enum Effort {
     Full,
 }
 
-/// Runs of one probe; the fastest counts, because others share the machine.
-const QUICK_RUNS: usize = 4;
-const FULL_RUNS: usize = 15;
+/// Runs of one probe at a time; the fastest counts, because others share the machine.
+const RUNS: usize = 4;
+/// Rounds over all probes: threads that begin on one core are not moved apart for some hundredths of a second.
+const QUICK_ROUNDS: usize = 3;
+const FULL_ROUNDS: usize = 12;
 /// Rounds of a probe of multiply-adds, which take it about a millisecond.
 const FMA_ROUNDS: i64 = 300_000;
 /// About as long as one run takes, so that a timer's resolution and the start do not matter.
@@ -43,37 +45,42 @@ pub fn measure(target: &Target, backend: BackendName, threads: usize, effort: Ef
             kernels.push(probes::write(l.name, lanes, l.bytes, rounds));
         }
     }
-    // A quarter of a core's cache: what was written stays there.
-    let exchanged = levels[1].bytes / 2;
+    let exchanged = exchanged(lanes, threads);
     kernels.extend(exchange::kernels(lanes, exchanged));
     let compiled = exec::load(&*backend.get()?, &kernels, &target)?;
-    let runs = if effort == Effort::Full { FULL_RUNS } else { QUICK_RUNS };
-    let rate = |name: &str, work: &dyn Fn(&Kernel) -> f64| -> Result<Rate, Diagnostics> {
-        let kernel = compiled.iter().find(|k| k.kernel().name == name).expect("invariant: every probe is compiled");
-        let work = work(kernel.kernel());
-        Ok(Rate { one: work / fastest(kernel, 1, runs)?, all: work * threads as f64 / fastest(kernel, threads, runs)? })
+    let rounds = if effort == Effort::Full { FULL_ROUNDS } else { QUICK_ROUNDS };
+    let (probes, [reads, writes]) = compiled.split_last_chunk::<2>().expect("invariant: they are the last two");
+    let mut times = vec![[f64::INFINITY; 2]; probes.len()];
+    for _ in 0..rounds {
+        for (kernel, times) in probes.iter().zip(&mut times) {
+            for (time, threads) in times.iter_mut().zip([1, threads]) {
+                *time = time.min(fastest(kernel, threads, RUNS)?);
+            }
+        }
+    }
+    let rate = |name: &str, work: &dyn Fn(&Kernel) -> f64| -> Rate {
+        let at = probes.iter().position(|k| k.kernel().name == name).expect("invariant: every probe is compiled");
+        let (work, [one, all]) = (work(probes[at].kernel()), times[at]);
+        Rate { one: work / one, all: work * threads as f64 / all }
     };
     let mut read = Vec::new();
     let mut write = Vec::new();
-    // Before the others: it brings the clock up.
-    let fma_gflops = rate("probe_fma", &|_| fma.macs * 2.0)?;
+    let fma_gflops = rate("probe_fma", &|_| fma.macs * 2.0);
     for l in &levels {
         let level = |gb_per_s| Level { name: l.name.into(), bytes: l.bytes, gb_per_s };
         let moved = |k: &Kernel| {
             let ops = passes::cost::count(k, u64::from(lanes) * 4);
             (ops.loads.max(ops.stores) * u64::from(lanes) * 4) as f64
         };
-        read.push(level(rate(&format!("probe_read_{}", l.name), &moved)?));
+        read.push(level(rate(&format!("probe_read_{}", l.name), &moved)));
         if effort == Effort::Full {
-            write.push(level(rate(&format!("probe_write_{}", l.name), &moved)?));
+            write.push(level(rate(&format!("probe_write_{}", l.name), &moved)));
         }
     }
-    let exchange = match &compiled[..] {
-        [.., read, write] if threads > 1 => Some(exchange::exchange([read, write], exchanged)?),
-        _ => None,
-    };
+    let exchange = if threads > 1 { Some(exchange::exchange([reads, writes], exchanged)?) } else { None };
     Ok(Measured {
         cpu: cpu::name(),
+        microarchitecture: cpu::microarchitecture(),
         target: target.name.into(),
         backend: backend.get()?.name().into(),
         threads,
@@ -85,13 +92,42 @@ pub fn measure(target: &Target, backend: BackendName, threads: usize, effort: Ef
     })
 }
 
-/// Peak of multiply-adds alone on `threads` threads, 10⁹ operations a second. Takes some hundredths of a second.
+/// What others who share the machine change from one minute to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Peak of multiply-adds of all threads together, 10⁹ operations a second.
+    pub fma_gflops: f64,
+    /// With several threads: systems move virtual cores about, near to each other and away.
+    pub exchange: Option<Exchange>,
+}
+
+impl Now {
+    /// Between two measurements.
+    pub fn mean(self, o: Now) -> Now {
+        let mean = |a: f64, b: f64| (a + b) / 2.0;
+        let rates = self.exchange.zip(o.exchange);
+        let exchange = rates.map(|(a, b)| Exchange { read: mean(a.read, b.read), write: mean(a.write, b.write) });
+        Now { fma_gflops: mean(self.fma_gflops, o.fma_gflops), exchange }
+    }
+}
+
+/// Measures that on `threads` threads, in some hundredths of a second.
 ///
 /// Errors: as [`measure`].
-pub fn peak_now(target: &Target, backend: BackendName, threads: usize) -> Result<f64, Diagnostics> {
+pub fn now(target: &Target, backend: BackendName, threads: usize) -> Result<Now, Diagnostics> {
     let fma = probes::fma(target.lanes, FMA_ROUNDS);
-    let compiled = exec::load(&*backend.get()?, &[fma.kernel], target)?;
-    Ok(2.0 * fma.macs * threads as f64 / fastest(&compiled[0], threads, QUICK_RUNS)?)
+    let exchanged = exchanged(target.lanes, threads);
+    let [read, write] = exchange::kernels(target.lanes, exchanged);
+    let compiled = exec::load(&*backend.get()?, &[fma.kernel, read, write], target)?;
+    Ok(Now {
+        fma_gflops: 2.0 * fma.macs * threads as f64 / fastest(&compiled[0], threads, RUNS)?,
+        exchange: if threads > 1 { Some(exchange::exchange([&compiled[1], &compiled[2]], exchanged)?) } else { None },
+    })
+}
+
+/// Bytes that cores exchange: a quarter of a core's cache, so that what was written stays there.
+fn exchanged(lanes: u32, threads: usize) -> u64 {
+    levels(lanes, threads)[1].bytes / 2
 }
 
 struct Size {

@@ -9,7 +9,7 @@ mod tiles;
 
 pub use exchange::Exchange;
 pub use fork_join::fork_join;
-pub use measure::{Effort, measure, peak_now};
+pub use measure::{Effort, Now, measure, now};
 pub use tiles::{TileSpeed, tiles};
 
 use crate::output::{self, Mode};
@@ -26,6 +26,9 @@ use std::path::PathBuf;
 pub struct Measured {
     /// The processor's name: rates belong to it.
     pub cpu: String,
+    /// The estimate's table for it.
+    #[serde(default = "cpu::microarchitecture")]
+    pub microarchitecture: String,
     pub target: String,
     pub backend: String,
     pub threads: usize,
@@ -64,24 +67,27 @@ impl Measured {
     pub fn model(&self, target: &Target) -> cost::Machine {
         let caches = cpu::caches();
         let base = cost::Machine {
-            core: cost::Core {
-                vector_bytes: u64::from(target.lanes) * 4,
-                registers: target.registers.into(),
-                ..cost::ZEN3.core
-            },
             l1_bytes: caches.l1_bytes,
             l2_bytes: caches.l2_bytes,
             l3_bytes: caches.l3_bytes,
-            ..cost::ZEN3
+            ..cost::Machine::named(&self.microarchitecture)
+                .running(u64::from(target.lanes) * 4, target.registers.into())
         };
-        let read = |name: &str| self.read.iter().find(|l| l.name == name).map(|l| l.gb_per_s);
+        let rate = |levels: &[Level], name: &str| levels.iter().find(|l| l.name == name).map(|l| l.gb_per_s);
+        let read = |name: &str| rate(&self.read, name);
         let one = |name: &str, usual: f64| read(name).map_or(usual, |r| r.one);
+        let dram = read("DRAM").unwrap_or(Rate { one: base.dram, all: base.dram_all });
+        // A line that is written comes in first.
+        let halves = Rate { one: dram.one / 2.0, all: dram.all / 2.0 };
+        let dram_write = rate(&self.write, "DRAM").unwrap_or(halves);
         let calls = self.call_ns.unwrap_or(Rate { one: base.call_ns, all: base.fork_join_ns });
         cost::Machine {
             l2: one("L2", base.l2),
             l3: one("L3", base.l3),
-            dram: one("DRAM", base.dram),
-            dram_all: read("DRAM").map_or(base.dram_all, |r| r.all),
+            dram: dram.one,
+            dram_all: dram.all,
+            dram_write: dram_write.one,
+            dram_write_all: dram_write.all,
             remote_read: self.exchange.map_or(base.remote_read, |e| e.read),
             remote_write: self.exchange.map_or(base.remote_write, |e| e.write),
             call_ns: calls.one,
@@ -90,14 +96,16 @@ impl Measured {
         }
     }
 
-    /// The same machine at the clock at which `threads` threads reach that peak: its caches follow, memory does not.
-    pub fn at_peak(&self, threads: usize, gflops: f64) -> Measured {
+    /// The same machine at the clock at which `threads` threads reach the peak of `now`: its caches follow, memory does
+    /// not.
+    pub fn at(&self, threads: usize, now: Now) -> Measured {
         let usual = self.peak_gflops(threads);
-        let share = if gflops > 0.0 && usual > 0.0 { gflops / usual } else { 1.0 };
+        let share = if now.fma_gflops > 0.0 && usual > 0.0 { now.fma_gflops / usual } else { 1.0 };
         let scaled = |r: Rate| Rate { one: r.one * share, all: r.all * share };
         let follows = |l: &Level| if l.name == "DRAM" { l.gb_per_s } else { scaled(l.gb_per_s) };
         let read = self.read.iter().map(|l| Level { gb_per_s: follows(l), ..l.clone() }).collect();
-        Measured { fma_gflops: scaled(self.fma_gflops), read, ..self.clone() }
+        let exchange = now.exchange.or(self.exchange);
+        Measured { fma_gflops: scaled(self.fma_gflops), read, exchange, ..self.clone() }
     }
 
     /// Peak of `threads` threads.
@@ -132,7 +140,7 @@ pub fn peak_gflops(target: &Target, backend: BackendName, threads: usize) -> Res
     let target = backend.legal(*target);
     match load(&target, threads) {
         Some(saved) => Ok(saved.peak_gflops(threads)),
-        None => peak_now(&target, backend, threads),
+        None => Ok(now(&target, backend, threads)?.fma_gflops),
     }
 }
 

@@ -55,12 +55,12 @@ impl Machine {
 }
 
 fn assumed(target: &Target, threads: usize) -> Measured {
-    let mut core = ZEN3;
-    core.core.vector_bytes = u64::from(target.lanes) * 4;
+    let core = ZEN3.running(u64::from(target.lanes) * 4, target.registers.into());
     let together = |one: f64| Rate { one, all: one * threads as f64 };
     let level = |name: &str, bytes, gb_per_s| Level { name: name.into(), bytes, gb_per_s };
     Measured {
         cpu: "AMD Zen 3".into(),
+        microarchitecture: core.name.into(),
         target: target.name.into(),
         backend: String::new(),
         threads,

@@ -7,9 +7,11 @@ use super::nest::{Core, Latencies};
 /// (10⁹ bytes a second).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Machine {
+    /// What [`Machine::named`] finds it by.
+    pub name: &'static str,
     /// Cycles a nanosecond.
     pub ghz: f64,
-    /// Registers and latencies.
+    /// Registers, latencies, and the vectors that the rates below are for.
     pub core: Core,
     /// Instructions a cycle: multiply-adds, additions, loads, stores, anything.
     pub fmas: f64,
@@ -49,6 +51,9 @@ pub struct Machine {
     pub remote_write: f64,
     /// Read bandwidth of all cores together from memory.
     pub dram_all: f64,
+    /// Write bandwidth to memory: of one core, of all together.
+    pub dram_write: f64,
+    pub dram_write_all: f64,
     /// From the end of a call to the begin of the next on one thread; on several.
     pub call_ns: f64,
     pub fork_join_ns: f64,
@@ -73,6 +78,7 @@ pub struct Exposed {
 /// optimization guide for the AMD EPYC 7003", 2020. Bandwidths, loops and calls: measured with `rescc hwbench` and
 /// `rescc bench` on two cores of such a machine, 2026.
 pub const ZEN3: Machine = Machine {
+    name: "zen3",
     ghz: 3.2,
     core: Core { vector_bytes: 32, registers: 16, latencies: Latencies { fma: 4, add: 3, div: 10 } },
     fmas: 2.0,
@@ -106,11 +112,68 @@ pub const ZEN3: Machine = Machine {
     remote_read: 17.0,
     remote_write: 17.0,
     dram_all: 45.0,
+    dram_write: 12.0,
+    dram_write_all: 22.0,
     call_ns: 20.0,
     fork_join_ns: 300.0,
 };
 
+/// AMD Zen 1, server part. Ports and latencies: Fog, "Instruction tables", 2022, and AMD, "Software optimization guide for
+/// AMD family 17h processors", 2017: pipes are 128 bits wide, so an instruction on wider vectors is two. Bandwidths,
+/// loops and shares: measured as for Zen 3, on two cores that share one L3.
+pub const ZEN1: Machine = Machine {
+    name: "zen1",
+    ghz: 2.5,
+    core: Core { vector_bytes: 16, registers: 16, latencies: Latencies { fma: 5, add: 3, div: 10 } },
+    fmas: 2.0,
+    adds: 2.0,
+    loads: 2.0,
+    stores: 1.0,
+    dispatched: 6.0,
+    div_cycles: 3.0,
+    exp_cycles: 15.0,
+    loop_cycles: 5.0,
+    nested_loop_cycles: 1.0,
+    window: 192.0,
+    exposed: Exposed { l3_read: 0.05, l3_write: 0.8, remote_read: 1.0, dram: 0.15, ..ZEN3.exposed },
+    l3_bytes: 8 << 20,
+    l2: 75.0,
+    l3: 52.0,
+    dram: 15.0,
+    remote_read: 39.0,
+    remote_write: 32.0,
+    dram_all: 25.0,
+    dram_write: 8.5,
+    dram_write_all: 13.0,
+    call_ns: 39.0,
+    fork_join_ns: 150.0,
+    ..ZEN3
+};
+
 impl Machine {
+    /// The table of that name; of Zen 3 where there is none.
+    pub fn named(name: &str) -> Machine {
+        [ZEN3, ZEN1].into_iter().find(|m| m.name == name).unwrap_or(ZEN3)
+    }
+
+    /// The same machine running code whose vectors have that many bytes and which uses that many registers: each
+    /// instruction on wider vectors than the pipes is several.
+    pub fn running(self, vector_bytes: u64, registers: u64) -> Machine {
+        let parts = vector_bytes.div_ceil(self.core.vector_bytes).max(1) as f64;
+        Machine {
+            core: Core { vector_bytes, registers, ..self.core },
+            fmas: self.fmas / parts,
+            adds: self.adds / parts,
+            loads: self.loads / parts,
+            stores: self.stores / parts,
+            dispatched: self.dispatched / parts,
+            window: self.window / parts,
+            div_cycles: self.div_cycles * parts,
+            exp_cycles: self.exp_cycles * parts,
+            ..self
+        }
+    }
+
     /// The clock at which this machine's vectors reach a measured rate of multiply-adds (10⁹ operations a second,
     /// two each) on one thread.
     pub fn clocked(self, fma_gflops: f64) -> Machine {

@@ -17,7 +17,7 @@ mod places;
 mod registers;
 mod traffic;
 
-pub use machine::{Machine, ZEN3};
+pub use machine::{Machine, ZEN1, ZEN3};
 pub use nest::{Core, Latencies, Ops};
 pub use places::places;
 
@@ -60,8 +60,19 @@ impl Roof {
 pub struct Place {
     pub in_l3: u8,
     pub in_memory: u8,
-    /// In the arena: all cores have used its lines before.
-    pub is_shared: bool,
+    pub held: Held,
+}
+
+/// Which cores' caches may hold lines of a parameter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Held {
+    /// Those that read them; nobody writes them.
+    #[default]
+    AsRead,
+    /// Each line that of one core, any of them: the tasks of the last call have divided it among them.
+    ByOne,
+    /// All of them: each task of the last call has swept it.
+    ByAll,
 }
 
 /// An estimate.
@@ -136,19 +147,24 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
     let once = traffic::distinct(kernel, &body);
     let conflicts = |bytes| traffic::conflicts(kernel, &body, bytes / machine.ways, machine.ways) * share;
     let (mut l2, mut l3, mut dram, mut remote) = ([0.0; 2], [0.0; 2], [0.0; 2], [0.0; 2]);
+    let own = traffic::touched(kernel, &body, tasks);
     // Of what is spread over the caches of all cores this share is in those of the others.
-    let elsewhere = share * (1.0 - 1.0 / threads);
+    let elsewhere = 1.0 - 1.0 / threads;
     for (buf, bytes) in &into_l1 {
         let (moved, distinct) = (into_l2.get(buf).copied().unwrap_or(0.0), once.get(buf).copied().unwrap_or(0.0));
         let again = (moved - distinct * share).max(0.0);
         let role = kernel.bufs[*buf].role;
         let place = places.get(buf).copied().unwrap_or_default();
         let is_scattered = role == Role::Out && traffic::streams(kernel, &body, *buf) > machine.streams;
-        if place.is_shared && distinct <= 2.0 * machine.l2_bytes as f64 {
-            match role {
-                Role::In | Role::View if place.in_l3 == 0 && place.in_memory == 0 => remote[0] += distinct * elsewhere,
-                // A write waits until the other core has let go of the line.
-                Role::Out if is_scattered => remote[1] += distinct * elsewhere,
+        if distinct <= 2.0 * machine.l2_bytes as f64 {
+            let own = own.get(buf).copied().unwrap_or(0.0);
+            match (role, place.held) {
+                (Role::In | Role::View, Held::ByOne) if place.in_l3 == 0 && place.in_memory == 0 => {
+                    remote[0] += own * elsewhere;
+                }
+                // A write waits until the other cores have let go of the line.
+                (Role::Out, Held::ByOne) if is_scattered => remote[1] += own * elsewhere,
+                (Role::Out, Held::ByAll) if is_scattered && threads > 1.0 => remote[1] += own,
                 _ => {}
             }
         }
@@ -163,9 +179,8 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
         };
         // What is fetched again has been in L2 since.
         let from_l3 = again + (moved - again) * in_l3;
-        // A line that is written comes in first and goes out later.
         dram[0] += distinct * in_memory * (1.0 - written);
-        dram[1] += distinct * in_memory * written * 2.0;
+        dram[1] += distinct * in_memory * written;
         let streamed = if is_scattered { 1.0 } else { machine.exposed.streamed };
         for (sum, bytes) in [(&mut l2, *bytes), (&mut l3, from_l3)] {
             sum[0] += bytes * (1.0 - written);
@@ -173,15 +188,15 @@ pub fn predict_kernel(kernel: &Kernel, places: &HashMap<Buf, Place>, machine: &M
         }
     }
     // Whatever one core's bandwidth, all of them share the memory's.
-    let memory = (machine.dram * threads).min(machine.dram_all.max(machine.dram));
+    let shared = |one: f64, all: f64| (one * threads).min(all.max(one));
     let parts = Parts {
         compute,
         l2_read: l2[0] / machine.l2,
         l2_write: (l2[1] + conflicts(machine.l1_bytes)) / machine.l2,
         l3_read: l3[0] / machine.l3,
         l3_write: (l3[1] + conflicts(machine.l2_bytes)) / machine.l3,
-        dram_read: dram[0] / memory,
-        dram_write: dram[1] / memory,
+        dram_read: dram[0] / shared(machine.dram, machine.dram_all),
+        dram_write: dram[1] / shared(machine.dram_write, machine.dram_write_all),
         remote_read: remote[0] / machine.remote_read,
         remote_write: remote[1] / machine.remote_write,
     };

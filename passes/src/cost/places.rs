@@ -5,10 +5,11 @@
 //! least-recently-used replacement a cache holds what has a smaller stack distance than its size. A shared L3 is no such
 //! cache: it loses data little by little.
 
-use super::{Machine, Place};
-use ir::Program;
-use ir::entity::Slot;
+use super::nest::Block;
+use super::{Held, Machine, Place, traffic};
+use ir::entity::{Buf, Slot};
 use ir::program::Space;
+use ir::{Kernel, Program};
 use std::ops::Range;
 
 /// A part of L2 is lost to conflicts.
@@ -21,48 +22,75 @@ pub fn places(program: &Program, machine: &Machine, threads: usize, is_cold: boo
     // A program that fits into L3 keeps all of it there.
     let footprint = (program.const_bytes + program.arena_bytes) as f64;
     let pressure = (footprint / machine.l3_bytes as f64 - 1.0).clamp(0.0, 1.0);
+    let tasks: Vec<Task> = program.kernels.iter().map(|k| Task::of(k, machine)).collect();
     let place = |call: usize, slot: Slot| {
         let space = program.slots[slot].space;
         let is_away = is_cold && matches!(space, Space::Const { .. });
-        let distance = if is_away { lost } else { distance(program, call, slot, lost) };
+        let (distance, is_swept) = if is_away { (lost, false) } else { distance(program, &tasks, call, slot, lost) };
         let gone = ((distance - kept) / (lost - kept)).clamp(0.0, 1.0);
         let in_memory = (100.0 * if is_away { 1.0 } else { gone * pressure }) as u8;
-        Place {
-            in_l3: if distance <= near { 0 } else { 100 - in_memory },
-            in_memory,
-            is_shared: matches!(space, Space::Arena { .. }),
-        }
+        let held = match space {
+            Space::Arena { .. } if is_swept => Held::ByAll,
+            Space::Arena { .. } => Held::ByOne,
+            _ => Held::AsRead,
+        };
+        Place { in_l3: if distance <= near { 0 } else { 100 - in_memory }, in_memory, held }
     };
     let calls = program.calls.iter().enumerate();
     calls.map(|(i, c)| c.args.iter().map(|&slot| place(i, slot)).collect()).collect()
 }
 
-/// Bytes that calls have touched from the last one that touched `slot` up to call `at`, or `most`, if that is less.
-fn distance(program: &Program, at: usize, slot: Slot, most: f64) -> f64 {
+/// What one task of a kernel touches.
+struct Task {
+    bytes: f64,
+    /// Whether that is all of a parameter, so that the last task has touched it too.
+    sweeps: Vec<bool>,
+}
+
+impl Task {
+    fn of(kernel: &Kernel, machine: &Machine) -> Task {
+        let touched = traffic::touched(kernel, &Block::of(kernel, machine.core), 1.0);
+        let of = |b: &Buf| touched.get(b).copied().unwrap_or(0.0);
+        let sweeps = |b: &Buf| kernel.tasks > 1 && of(b) >= kernel.bufs[*b].len_bytes() as f64 * WHOLE;
+        Task { bytes: kernel.params.iter().map(of).sum(), sweeps: kernel.params.iter().map(sweeps).collect() }
+    }
+}
+
+/// Padding and room need not be touched.
+const WHOLE: f64 = 0.9;
+
+/// Bytes that calls have touched from the last one that touched `slot` up to call `at`, or `most`, if that is less, and
+/// whether each task of that last call has swept all of the slot: then only its last task counts.
+fn distance(program: &Program, tasks: &[Task], at: usize, slot: Slot, most: f64) -> (f64, bool) {
     let n = program.calls.len();
     let wanted = region(program, slot);
     let (mut weights, mut arena) = (0, 0);
     for back in 1..=n {
         let call = &program.calls[(at + n - back) % n];
-        let mut is_last = false;
+        let task = &tasks[call.kernel];
+        let is_wanted = |&s: &Slot| overlap(&region(program, s), &wanted);
+        let is_last = call.args.iter().any(is_wanted);
+        let is_swept = |(s, &sweeps): (&Slot, &bool)| sweeps && is_wanted(s);
+        if call.args.iter().zip(&task.sweeps).any(is_swept) {
+            return ((task.bytes + (weights + arena.min(program.arena_bytes)) as f64).min(most), true);
+        }
         for &s in &call.args {
             let len = program.slots[s].len_bytes();
             match program.slots[s].space {
                 Space::Arena { .. } => arena += len,
                 _ => weights += len,
             }
-            is_last |= overlap(&region(program, s), &wanted);
         }
         // The arena is used again and again.
         let sum = (weights + arena.min(program.arena_bytes)) as f64;
         if sum > most {
-            return most;
+            break;
         }
         if is_last {
-            return sum;
+            return (sum, false);
         }
     }
-    most
+    (most, false)
 }
 
 /// What a slot is part of, and where in it.
@@ -86,7 +114,24 @@ mod tests {
     use super::*;
     use crate::cost::ZEN3;
     use ir::DType;
+    use ir::kernel::{KernelBuilder, Role};
     use ir::program::{Call, SlotData};
+
+    /// A task for each element of y, which is one of w, or a sum over all of w.
+    fn kernel(weights: u64, tensor: u64, sweeps: bool) -> Kernel {
+        let mut k = KernelBuilder::new("k");
+        let [n, m] = [tensor, weights].map(|bytes| (bytes / 4).cast_signed());
+        let (x, w) = (k.param("x", DType::F32, &[n], Role::In), k.param("w", DType::F32, &[m], Role::In));
+        let y = k.param("y", DType::F32, &[n], Role::Out);
+        let t = k.tasks(n);
+        let v = k.load(x, std::slice::from_ref(&t));
+        let sum = k.for_carry(0, if sweeps { m } else { 1 }, &[v], |k, i, v| {
+            let w = k.load(w, &[i]);
+            vec![k.add(v[0], w)]
+        });
+        k.store(y, &[t], sum[0]);
+        k.finish()
+    }
 
     /// Two calls, x → t → y, each with weights of its own.
     fn program(weights: u64, tensor: u64) -> Program {
@@ -95,7 +140,7 @@ mod tests {
             target: "x86-64-v3".into(),
             batch: 1,
             slots: Default::default(),
-            kernels: Vec::new(),
+            kernels: vec![kernel(weights, tensor, false)],
             calls: Vec::new(),
             arena_bytes: 3 * tensor,
             const_bytes: 2 * weights,
@@ -141,12 +186,19 @@ mod tests {
 
     #[test]
     fn distance_counts_what_was_touched_since() {
-        let p = program(1 << 12, 1 << 10);
-        let (middle, first) = (p.calls[1].args[0], p.calls[0].args[0]);
+        let mut p = program(1 << 12, 1 << 10);
+        let (weights, middle, first) = (p.calls[0].args[1], p.calls[1].args[0], p.calls[0].args[0]);
+        let distance = |p: &Program, at: usize, slot: Slot, most: f64| {
+            super::distance(p, &[Task::of(&p.kernels[0], &ZEN3)], at, slot, most)
+        };
         // Written by the call before: its own bytes.
-        assert_eq!(distance(&p, 1, middle, 1e9), f64::from((1 << 12) + 3 * (1 << 10) - (1 << 10)));
+        assert_eq!(distance(&p, 1, middle, 1e9), (f64::from((1 << 12) + 2 * (1 << 10)), false));
         // Read a whole run ago: both calls' weights, and the arena once.
-        assert_eq!(distance(&p, 0, first, 1e9), f64::from(2 * (1 << 12) + 3 * (1 << 10)));
-        assert_eq!(distance(&p, 0, first, 100.0), 100.0);
+        assert_eq!(distance(&p, 0, first, 1e9), (f64::from(2 * (1 << 12) + 3 * (1 << 10)), false));
+        assert_eq!(distance(&p, 0, first, 100.0), (100.0, false));
+        // The call before has read them for its last task too, with an element of the others.
+        p.kernels = vec![kernel(1 << 12, 1 << 10, true)];
+        assert_eq!(distance(&p, 1, weights, 1e9), (f64::from((1 << 12) + 4 + 4), true));
+        assert_eq!(distance(&p, 1, middle, 1e9), (f64::from((1 << 12) + 2 * (1 << 10)), false));
     }
 }

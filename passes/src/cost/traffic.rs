@@ -26,8 +26,13 @@ pub fn into_cache(kernel: &Kernel, body: &Block, capacity: u64, tasks: f64) -> B
 
 /// Distinct bytes of each buffer.
 pub fn distinct(kernel: &Kernel, body: &Block) -> Bytes {
+    touched(kernel, body, kernel.tasks as f64)
+}
+
+/// Distinct bytes of each buffer in so many neighbouring tasks.
+pub fn touched(kernel: &Kernel, body: &Block, tasks: f64) -> Bytes {
     let t = Traffic { kernel, capacity: 0.0 };
-    t.boxes(body, &[(kernel.task_var, [0.0, kernel.tasks as f64])])
+    t.boxes(body, &[(kernel.task_var, [0.0, tasks])])
 }
 
 /// Bytes of a cache line.
