@@ -113,6 +113,7 @@ mod tests {
     fn sizes_have_units() {
         assert_eq!([size("32K"), size("8M"), size("512"), size("x")], [Some(32768), Some(8 << 20), Some(512), None]);
     }
+
     #[test]
     fn machines_are_told_apart_by_family_and_model() {
         let name = |vendor, family, model| nearest(vendor, family, model).name;
