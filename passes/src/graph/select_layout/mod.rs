@@ -147,12 +147,15 @@ impl<'a> Selector<'a> {
         !matches!((d.op.shape)(&ctx), Err(p) if p.code == "E0206" && p.operand == Some(i))
     }
 
-    /// Labels of the leading operand and of the result, if the offer is one of plain and blocked images. Further
-    /// images are to lie as the result does, or else as the leading operand.
+    /// Labels of the leading operand and of the result, if the offer is one of plain and blocked images; whatever else
+    /// they are lies as templates agree. Further images are to lie as the result does, or else as the leading operand.
     fn labels(&self, n: Node, offer: &Offer) -> Option<(usize, usize)> {
-        let label = |l: Layout| [Layout::Plain, self.blocked].iter().position(|&k| k == l);
-        let d = &self.g.nodes[n];
-        let labels = (label(*offer.operands.get(self.lead(n))?)?, label(offer.result)?);
+        let label = |v: Value, l: Layout| match l {
+            l if l == self.blocked => Some(1),
+            l => (l == Layout::Plain || !self.is_image(self.g.ty(v))).then_some(0),
+        };
+        let (d, lead) = (&self.g.nodes[n], self.lead(n));
+        let labels = (label(*d.operands.get(lead)?, offer.operands[lead])?, label(d.results[0], offer.result)?);
         let alike = (0..d.operands.len())
             .filter(|&i| i != self.lead(n) && self.follows(n, i))
             .all(|i| offer.operands[i] == self.layout(self.follower(n, labels)));
