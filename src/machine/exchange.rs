@@ -1,7 +1,6 @@
 //! What another core's data costs: one core writes a buffer, a second one reads it, or writes it again.
 
-use super::measure::{args, buffers};
-use super::probes;
+use super::probes::{self, args, buffers};
 use backends::exec::{AlignedBytes, CompiledKernel};
 use ir::{Diagnostics, Kernel};
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,7 @@
 
 use super::{Exchange, Level, Measured, Rate, cpu, exchange, probes};
 use crate::toolchain::BackendName;
-use backends::exec::{self, AlignedBytes, Arg, CompiledKernel};
+use backends::exec::{self, CompiledKernel};
 use ir::target::Target;
 use ir::{Diagnostics, Kernel};
 use std::sync::{Arc, Barrier};
@@ -154,13 +154,13 @@ fn levels(lanes: u32, threads: usize) -> Vec<Size> {
 fn fastest(kernel: &Arc<CompiledKernel>, threads: usize, runs: usize) -> Result<f64, Diagnostics> {
     let barrier = Barrier::new(threads);
     let one = || -> Result<f64, Diagnostics> {
-        let mut memory = buffers(kernel.kernel());
+        let mut memory = probes::buffers(kernel.kernel());
         // The slowest of the threads in each run would be exact; the machine's owner interrupts them too often for that.
         let mut times = Vec::with_capacity(runs);
         for _ in 0..=runs {
             barrier.wait();
             let begin = Instant::now();
-            kernel.run(&mut args(kernel.kernel(), &mut memory))?;
+            kernel.run(&mut probes::args(kernel.kernel(), &mut memory))?;
             times.push(begin.elapsed().as_secs_f64() * 1e9);
         }
         Ok(times.into_iter().skip(1).fold(f64::INFINITY, f64::min))
@@ -173,25 +173,4 @@ fn fastest(kernel: &Arc<CompiledKernel>, threads: usize, runs: usize) -> Result<
         }
         Ok(sum / threads as f64)
     })
-}
-
-/// Memory for every parameter, filled with small numbers: pages of zeros would all be one page.
-pub(super) fn buffers(kernel: &Kernel) -> Vec<AlignedBytes> {
-    let buffer = |&p: &ir::entity::Buf| {
-        let mut bytes = AlignedBytes::zeroed(kernel.bufs[p].len_bytes() as usize);
-        for cell in bytes.chunks_exact_mut(4) {
-            cell.copy_from_slice(&0.001f32.to_le_bytes());
-        }
-        bytes
-    };
-    kernel.params.iter().map(buffer).collect()
-}
-
-pub(super) fn args<'a>(kernel: &Kernel, memory: &'a mut [AlignedBytes]) -> Vec<Arg<'a>> {
-    let roles = kernel.params.iter().map(|&p| kernel.bufs[p].role);
-    memory
-        .iter_mut()
-        .zip(roles)
-        .map(|(m, role)| if role == ir::kernel::Role::In { Arg::In(m) } else { Arg::Out(m) })
-        .collect()
 }

@@ -1,8 +1,10 @@
 //! Kernels that show a machine's peaks, built as all kernels are and compiled by our own back end.
 //!
 //! Each works on registers or streams so simple that nothing but the rate in question bounds it. No result is thrown
-//! away and no floating-point operation may be reordered, so a compiler can leave nothing out.
+//! away and no floating-point operation may be reordered, so a compiler can leave nothing out. Beside them the memory that a kernel is
+//! measured on.
 
+use backends::exec::{AlignedBytes, Arg};
 use ir::DType;
 use ir::Kernel;
 use ir::kernel::{KernelBuilder, Role};
@@ -78,6 +80,28 @@ pub fn write(name: &str, lanes: u32, bytes: u64, rounds: i64) -> Kernel {
 /// Bytes that sizes of [`read`] and [`write`] are multiples of.
 pub fn unit(lanes: u32) -> u64 {
     STREAMS.cast_unsigned() * u64::from(lanes) * 4
+}
+
+/// Memory for every parameter, filled with small numbers: pages of zeros would all be one page.
+pub fn buffers(kernel: &Kernel) -> Vec<AlignedBytes> {
+    let buffer = |&p: &ir::entity::Buf| {
+        let mut bytes = AlignedBytes::zeroed(kernel.bufs[p].len_bytes() as usize);
+        for cell in bytes.chunks_exact_mut(4) {
+            cell.copy_from_slice(&0.001f32.to_le_bytes());
+        }
+        bytes
+    };
+    kernel.params.iter().map(buffer).collect()
+}
+
+/// The memory as arguments, in the parameters' roles.
+pub fn args<'a>(kernel: &Kernel, memory: &'a mut [AlignedBytes]) -> Vec<Arg<'a>> {
+    let roles = kernel.params.iter().map(|&p| kernel.bufs[p].role);
+    memory
+        .iter_mut()
+        .zip(roles)
+        .map(|(m, role)| if role == ir::kernel::Role::In { Arg::In(m) } else { Arg::Out(m) })
+        .collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! timed in turns, and the fastest time of each counts: what another process takes falls on all of them alike.
 
 use super::Measured;
-use super::measure::{args, buffers};
+use super::probes::{args, buffers};
 use crate::toolchain::BackendName;
 use backends::exec;
 use ir::op::{Attr, Attrs, BodyCtx, BufType, OpCtx};
