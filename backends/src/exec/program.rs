@@ -115,11 +115,9 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Runs every call in order.
+    /// Runs every call in order, from a thread of the pool: from any other, each call would put it to sleep.
     pub fn run(&mut self) {
-        for i in 0..self.program.calls.len() {
-            self.step(i);
-        }
+        rayon::scope(|_| (0..self.program.calls.len()).for_each(|i| self.step(i)));
     }
 
     /// Runs call `i` alone.
