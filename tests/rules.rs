@@ -99,7 +99,7 @@ static GRAPHS: &[Broken<Graph>] = &[
         let z = g.outputs[0];
         conv(g).results.push(z);
     }),
-    broken("layouts_fit", "E0105", "the result is", |g| {
+    broken("layouts_fit", "E0105", "nChw32c does not fit f32[N,16,8,8]", |g| {
         let z = g.outputs[0];
         g.values[z].ty.layout = Layout::Blocked(32);
     }),
@@ -131,6 +131,10 @@ static GRAPHS: &[Broken<Graph>] = &[
     broken("batch_is_the_first_dimension", "E0108", "N is not the first dimension", |g| {
         let x = g.inputs[0];
         g.values[x].ty.shape[2] = Dim::N;
+    }),
+    broken("parameters_have_no_batch", "E0108", "no tensor of the weights has a batch N", |g| {
+        let w = g.params[0];
+        g.values[w].ty.shape[0] = Dim::N;
     }),
 ];
 

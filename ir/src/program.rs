@@ -32,7 +32,7 @@ pub struct SlotData {
 
 impl SlotData {
     pub fn len_bytes(&self) -> u64 {
-        self.dims.iter().product::<u64>() * self.dtype.bytes()
+        self.dims.iter().fold(self.dtype.bytes(), |n, &d| n.saturating_mul(d))
     }
 }
 

@@ -10,8 +10,11 @@ pub const CACHE_BYTES: u64 = 8 << 20;
 /// Images that share the weights of a layer, whether or not they fit.
 const FEW: u64 = 4;
 
-/// Whether some node makes one thing of all images: the statistics of a batch, the gradient of a weight. A graph that
-/// fixes their number is no graph of single images either.
+/// Ops that divide by the number of images.
+const COUNTS_IMAGES: [&str; 2] = ["batch_norm_grad_input", "cross_entropy_grad"];
+
+/// Whether some node makes one thing of all images, the statistics of a batch or the gradient of a weight, or counts
+/// them. A graph that fixes their number is no graph of single images either.
 fn mixes_images(graph: &Graph) -> bool {
     let is_batch = |v: &Value| graph.ty(*v).shape.first() == Some(&Dim::N);
     if !graph.inputs.iter().any(is_batch) {
@@ -19,7 +22,7 @@ fn mixes_images(graph: &Graph) -> bool {
     }
     let mixes = |n: &Node| {
         let d = &graph.nodes[*n];
-        d.operands.iter().any(is_batch) && !d.results.iter().all(is_batch)
+        COUNTS_IMAGES.contains(&d.op.name) || (d.operands.iter().any(is_batch) && !d.results.iter().all(is_batch))
     };
     graph.order.iter().any(mixes)
 }
@@ -39,4 +42,24 @@ pub fn of_batch(graph: &Graph, batch: u64) -> u64 {
     };
     let largest = graph.order.iter().map(bytes).max().unwrap_or(0).max(1);
     (1..=batch).rev().find(|g| batch.is_multiple_of(*g) && (*g <= FEW || g * largest <= CACHE_BYTES)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_batch;
+    use crate::tests::parse;
+
+    #[test]
+    fn what_counts_images_sees_all_of_them() {
+        let of = |node: &str| {
+            let text = format!(
+                "rir 1\ngraph @g(%x: f32[N,2,2097152], %z: f32[N,4194304], %c: f32[2], %l: i32[N], %o: f32[1]) -> (%y) \
+                 where N in 1..64 {{\n  %y = {node}\n}}\n"
+            );
+            of_batch(&parse(&text), 8)
+        };
+        assert_eq!(of("relu %x : f32[N,2,2097152]"), 4, "few images whose weights are shared");
+        assert_eq!(of("batch_norm_grad_input %x, %x, %c, %c, %c, %c, %c : f32[N,2,2097152]"), 8);
+        assert_eq!(of("cross_entropy_grad %z, %l, %o : f32[N,4194304]"), 8);
+    }
 }

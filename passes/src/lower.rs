@@ -102,7 +102,8 @@ struct Lowerer<'a> {
     to: &'a Lowering,
     program: Program,
     slots: HashMap<Value, Slot>,
-    constants: HashMap<&'a str, Slot>,
+    /// By tensor and the type that it is read as.
+    constants: HashMap<(&'a str, &'a TensorType), Slot>,
     names: HashSet<String>,
     /// Different signatures, in order of first use, and where to find one. `Call::kernel` counts them until
     /// [`finish`](Self::finish).
@@ -125,7 +126,7 @@ impl<'a> Lowerer<'a> {
             arena_bytes: 0,
             const_bytes: 0,
         };
-        // A constant is found by its tensor's name, so no other slot may have it.
+        // A constant is found by its tensor's name, so no slot but constants may have it.
         let tensor = |&v: &Value| match &g.values[v].def {
             Def::Param { tensor, .. } => Some(tensor.clone()),
             _ => None,
@@ -216,15 +217,19 @@ impl<'a> Lowerer<'a> {
         if let Some(&slot) = self.slots.get(&at) {
             return slot;
         }
-        let slot = match &self.g.values[at].def {
-            Def::Param { tensor, .. } => match self.constants.get(&tensor[..]) {
-                Some(&slot) => slot,
-                None => {
-                    let slot = self.add_slot(at, Space::Const { offset: 0 });
-                    self.constants.insert(tensor, slot);
-                    slot
+        let g = self.g;
+        let slot = match &g.values[at].def {
+            Def::Param { tensor, .. } => {
+                let key = (&tensor[..], g.ty(at));
+                match self.constants.get(&key) {
+                    Some(&slot) => slot,
+                    None => {
+                        let slot = self.add_slot(at, Space::Const { offset: 0 });
+                        self.constants.insert(key, slot);
+                        slot
+                    }
                 }
-            },
+            }
             _ => self.add_slot(at, Space::Arena { offset: 0, first: 0, last: 0 }),
         };
         self.slots.insert(at, slot);

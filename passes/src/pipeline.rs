@@ -49,6 +49,7 @@ pub fn by_name(name: &str) -> Result<&'static dyn Pass, Diagnostics> {
     all().into_iter().find(|p| p.name() == name).ok_or_else(|| {
         let known: Vec<&str> = all().iter().map(|p| p.name()).collect();
         Diagnostic::error("E0401", format!("there is no pass '{name}'"))
+            .class(Class::Usage)
             .help(format!("the passes are {}", known.join(", ")))
             .into()
     })
@@ -139,7 +140,7 @@ pub fn optimise(
     for p in passes.into_iter().filter(|p| !options.skip.iter().any(|s| s == p.name())) {
         cx.run(p)?;
         if options.verify_each {
-            verify(p.name(), &cx.graph)?;
+            ours(cx.graph.verify(), &format!("after pass {}", p.name()))?;
         }
         if let Some(after) = options.after {
             after(p.name(), &cx.graph);
@@ -205,18 +206,16 @@ fn compile_once(
     let mut program = lower::lower(&graph, &lowering)?;
     order_kernels::run(&mut program);
     plan_memory::run(&mut program);
+    ours(program.verify(), "in the program of a verified graph")?;
     check_memory::check(&program)?;
     Ok(Compiled { graph, store, program, log })
 }
 
-fn verify(pass: &str, graph: &Graph) -> Result<(), Diagnostics> {
-    let mut found = graph.verify();
-    if !found.has_errors() {
-        return Ok(());
-    }
+/// What a verifier finds in what was made here is our fault.
+fn ours(mut found: Diagnostics, made: &str) -> Result<(), Diagnostics> {
     for d in &mut found.0 {
         d.class = Class::Internal;
-        d.notes.push(format!("after pass {pass}"));
+        d.notes.push(made.into());
     }
-    Err(found)
+    found.into_result(())
 }

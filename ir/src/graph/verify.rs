@@ -5,18 +5,20 @@
 //! - **G2** (E0102) Names of live values are unique and not empty.
 //! - **G3** (E0103) Every node has as many operands as its op takes, besides those of the epilogue.
 //! - **G4** (E0104) Every declared attribute is present, of its kind, and no other.
-//! - **G5** (E0105) Results have the element type and shape that the op's shape rule gives, and a layout that fits
-//!   them.
+//! - **G5** (E0105) Results have the element type and shape that the op's shape rule gives; inputs, parameters and
+//!   results have a layout that fits their shape.
 //! - **G6** (E0106) Epilogue steps stand only on ops that allow them; each names operands of its own; vectors have one
 //!   element an output channel, an added tensor has the type of the result.
 //! - **G7** (E0107) The graph has outputs, and they are inputs, parameters or live results.
-//! - **G8** (E0108) `N` ranges over at least one number, from 1 up; `N` only occurs as the first dimension.
+//! - **G8** (E0108) `N` ranges over at least one number, from 1 up; `N` only occurs as the first dimension, and not in
+//!   parameters.
 //!
 //! `tests/coverage.rs` reads this list: each rule has a test that breaks it.
 
 use super::{Def, Graph};
 use crate::diag::{Diagnostic, Diagnostics, Place};
 use crate::entity::{Node, Value};
+use crate::layout::Layout;
 use crate::op::{Attr, AttrKind, OpCtx};
 use crate::types::{DType, Dim, TensorType};
 use cranelift_entity::EntitySet;
@@ -57,8 +59,15 @@ impl Verifier<'_> {
             if g.name(v).is_empty() || !names.insert(g.name(v)) {
                 self.report("E0102", v, format!("the name '%{}' is empty or taken", g.name(v)));
             }
-            if g.ty(v).shape.iter().skip(1).any(|d| *d == Dim::N) {
-                self.report("E0108", v, format!("N is not the first dimension of {}", g.ty(v)));
+            let ty = g.ty(v);
+            if g.is_param(v) && ty.shape.contains(&Dim::N) {
+                self.report("E0108", v, format!("the parameter is {ty}; no tensor of the weights has a batch N"));
+            } else if ty.shape.iter().skip(1).any(|d| *d == Dim::N) {
+                self.report("E0108", v, format!("N is not the first dimension of {ty}"));
+            }
+            if !ty.layout.fits(&ty.dims(1)) {
+                let message = format!("{} does not fit {}", ty.layout, ty.with_layout(Layout::Plain));
+                self.report("E0105", v, message);
             }
         }
         self.known.extend(live);
@@ -120,7 +129,7 @@ impl Verifier<'_> {
         let results = &self.g.nodes[n].results;
         for (&v, want) in results.iter().zip(inferred) {
             let ty = self.g.ty(v);
-            if ty.dtype != want.dtype || ty.shape != want.shape || !ty.layout.fits(&ty.dims(1)) {
+            if ty.dtype != want.dtype || ty.shape != want.shape {
                 self.report("E0105", v, format!("the result is {want}, not {ty}"));
             }
         }

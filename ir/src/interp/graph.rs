@@ -87,8 +87,8 @@ fn param(g: &Graph, v: Value, store: &dyn TensorStore, options: Options) -> Resu
     let missing = || Diagnostic::error("E0697", format!("there is no tensor '{tensor}'"));
     let data = store.get(tensor).ok_or_else(|| missing().at(Place::Tensor(tensor.clone()), ""))?;
     let ty = g.ty(v);
-    if data.dtype != ty.dtype || (data.shape != ty.dims(options.batch) && data.shape != ty.physical_dims(options.batch))
-    {
+    // A packed tensor is stored as it lies in memory, and none has a batch.
+    if data.dtype != ty.dtype || data.shape != ty.physical_dims(1) {
         let message = format!("tensor '{tensor}' is {}{:?}, the graph says {ty}", data.dtype, data.shape);
         return Err(Diagnostic::error("E0697", message).at(Place::Tensor(tensor.clone()), "").into());
     }

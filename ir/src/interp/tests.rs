@@ -5,6 +5,7 @@ use crate::diag::Diagnostics;
 use crate::entity::Slot;
 use crate::graph::GraphBuilder;
 use crate::kernel::{Kernel, KernelBuilder, Role};
+use crate::layout::Layout;
 use crate::program::{Call, Program, SlotData, Space};
 use crate::store::MemoryStore;
 use crate::types::{DType, TensorType};
@@ -33,6 +34,25 @@ fn inputs_and_tensors_must_fit_the_graph() {
     assert_eq!(code(graph::run(&g, &[&input[1..]], &store, options)), "E0697");
     let out = graph::run(&g, &[&input], &store, options).unwrap();
     assert_eq!(decode(DType::F32, &out[0]), [10.0; 3]);
+}
+
+#[test]
+fn a_packed_tensor_is_stored_as_it_lies() {
+    let mut b = GraphBuilder::new("g");
+    let x = b.input("x", TensorType::f32(&[1, 4]));
+    let w = b.param("w", TensorType::f32(&[8, 4]).with_layout(Layout::Panel(8)));
+    let y = b.op("y", "dense", &[x, w], &[]).unwrap();
+    b.output(y);
+    let g = b.finish();
+    let options = graph::Options { batch: 1, widen: false };
+    let input = encode(DType::F32, &[1.0, 2.0, 3.0, 4.0]);
+    let mut store = MemoryStore::default();
+    // As many bytes in another order.
+    store.insert_f32("w", &[8, 4], &[1.0; 32]);
+    assert_eq!(code(graph::run(&g, &[&input], &store, options)), "E0697");
+    store.insert_f32("w", &[1, 4, 8], &[1.0; 32]);
+    let out = graph::run(&g, &[&input], &store, options).unwrap();
+    assert_eq!(decode(DType::F32, &out[0]), [10.0; 8]);
 }
 
 /// y = x + w, elementwise on 4 numbers.

@@ -139,8 +139,11 @@ impl Prover<'_> {
         self.loops.push(f.var);
         self.block(&f.body);
         self.loops.pop();
-        self.written.close(f, runs, &mut self.ranges, outer);
+        let joined = self.written.close(f, runs, &mut self.ranges, outer);
         self.ranges.close();
+        for (buf, cuboid) in joined {
+            self.written.insert(buf, cuboid, &mut self.ranges);
+        }
     }
 
     /// The index in the buffer at the end of the chain of views.

@@ -1,12 +1,13 @@
 //! `softmax`: y = e^(x − m) / Σ e^(x − m), m = max x, along the last axis.
 //!
-//! x, y: any shape of rank 1 or more, plain, same type. Subtracting the maximum changes nothing mathematically and
+//! x, y: any shape of rank 1 or more whose last axis is not the batch, plain, same type. Subtracting the maximum changes nothing mathematically and
 //! keeps e^x in range. A NaN in a row makes the row NaN.
 
 use super::common::{self, memory_cost, same_as_first};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, BinOp, Kernel, KernelBuilder, UnOp};
-use crate::op::{BodyCtx, OpDef, Problem};
+use crate::op::{BodyCtx, OpCtx, OpDef, Problem};
+use crate::types::Dim;
 
 pub const SOFTMAX: OpDef = OpDef {
     name: "softmax",
@@ -17,9 +18,7 @@ pub const SOFTMAX: OpDef = OpDef {
     attrs: &[],
     shape: |ctx| {
         common::plain(ctx, 0)?;
-        if ctx.operands[0].shape.is_empty() {
-            return Err(Problem::new("E0201", "softmax needs an axis, found a scalar").operand(0));
-        }
+        check_axis(ctx)?;
         same_as_first(ctx)
     },
     cost: memory_cost,
@@ -30,6 +29,16 @@ pub const SOFTMAX: OpDef = OpDef {
         Ok(())
     }),
 };
+
+/// Refuses an operand without a last axis, or whose last axis is the batch: its images are no part of each other.
+pub fn check_axis(ctx: &OpCtx) -> Result<(), Problem> {
+    let problem = |message| Err(Problem::new("E0201", message).operand(0));
+    match ctx.operands[0].shape.last() {
+        None => problem("softmax needs an axis, found a scalar"),
+        Some(Dim::N) => problem("softmax runs along the last axis, which is the batch here"),
+        Some(Dim::Size(_)) => Ok(()),
+    }
+}
 
 fn body(ctx: &BodyCtx) -> Kernel {
     let y = &ctx.results[0];

@@ -1,11 +1,12 @@
 //! `softmax_grad`: dx = y·(g − Σ g·y) along the last axis, y the result of the `softmax`.
 //!
-//! g, y, dx: any shape of rank 1 or more, plain, same type.
+//! g, y, dx: any shape of rank 1 or more whose last axis is not the batch, plain, same type.
 
 use super::common::{self, memory_cost, same_as_first};
+use super::softmax;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{BodyCtx, OpDef, Problem};
+use crate::op::{BodyCtx, OpDef};
 
 pub const SOFTMAX_GRAD: OpDef = OpDef {
     name: "softmax_grad",
@@ -15,9 +16,7 @@ pub const SOFTMAX_GRAD: OpDef = OpDef {
     epilogue: false,
     attrs: &[],
     shape: |ctx| {
-        if ctx.operands[0].shape.is_empty() {
-            return Err(Problem::new("E0201", "softmax needs an axis, found a scalar").operand(0));
-        }
+        softmax::check_axis(ctx)?;
         common::plain(ctx, 0)?;
         common::plain(ctx, 1)?;
         common::equal(ctx, 1, &ctx.operands[0])?;

@@ -129,6 +129,8 @@ fn refusals() {
     refuses("conv2d", "f32[N,8,5,5] f32[8,8,3,3]:nChw8c", "", "E0206", Some(1), "nChw8c");
     refuses("flatten", "f32[N,8,5,5]:nChw8c", "", "E0206", Some(0), "nChw8c");
     refuses("softmax", "f32[8,5]:Oi8o", "", "E0206", Some(0), "Oi8o");
+    refuses("softmax", "f32[]", "", "E0201", Some(0), "scalar");
+    refuses("softmax", "f32[N]", "", "E0201", Some(0), "the batch");
     refuses("scale_shift", "f32[N,8,5,5] f32[8] f32[7]", "", "E0207", Some(2), "f32[8]");
     refuses("batch_norm", "f32[N,8] f32[8] f32[8] f32[8] f32[8,1]", "", "E0207", Some(4), "f32[8]");
     refuses("add", "f32[N,8,5,5] f32[N,8,5,5] f32[N,8,1,1]", "", "E0208", Some(2), "f32[N,8,5,5]");
@@ -178,6 +180,7 @@ fn refusals() {
     refuses("transpose", "f32[N,5]", "", "E0201", Some(0), "matrix");
     refuses("dense_grad_weight", "f32[N,5] f32[7,3]", "", "E0211", Some(1), "as many rows");
     refuses("softmax_grad", "f32[8,5]:Oi8o f32[8,5]", "", "E0206", Some(0), "Oi8o");
+    refuses("softmax_grad", "f32[N] f32[N]", "", "E0201", Some(0), "the batch");
     refuses("cross_entropy", "f32[N,10] i32[5]", "", "E0208", Some(1), "i32[N]");
     refuses("cross_entropy", "f32[N,10] i32[N]", "label_smoothing=2", "E0209", None, "label_smoothing");
     refuses("cross_entropy_grad", "f32[N,10] i32[N] f32[2]", "", "E0207", Some(2), "f32[1]");

@@ -3,6 +3,7 @@
 //! Words are runs of letters, digits, `_`, `.`, `-` and `+` (so `2x2`, `1e-5`, `f32`, `fuse-epilogue` are one
 //! token); an operator sign stands alone, between spaces. Comments run from `//` to the end of the line.
 
+use super::parse::MOST_PROBLEMS;
 use crate::diag::{Diagnostic, Place};
 use std::ops::Range;
 
@@ -35,12 +36,13 @@ fn is_word(c: u8) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'-' | b'+')
 }
 
-/// Cuts `text` into tokens; what is no token is reported and left out.
+/// Cuts `text` into tokens; what is no token is reported and left out. After the last problem that is worth listing
+/// the text ends.
 pub fn lex(text: &str, problems: &mut Vec<Diagnostic>) -> Vec<Token> {
     let bytes = text.as_bytes();
     let mut tokens = Vec::new();
     let mut i = 0;
-    while i < bytes.len() {
+    while i < bytes.len() && problems.len() < MOST_PROBLEMS {
         let start = i;
         let c = bytes[i];
         let kind = match c {

@@ -32,10 +32,19 @@ pub fn line_column(text: &str, offset: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
 }
 
+/// Longest name that a near one is looked for: the search takes the square of its length for each known name.
+const LONGEST_NEAR: usize = 256;
+
 /// The known name that is nearest to `name` by edit distance, if it is near enough to be meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let best = known.into_iter().map(|k| (distance(name, k), k)).min()?;
-    (best.0 <= name.len().div_ceil(3)).then_some(best.1)
+    if name.len() > LONGEST_NEAR {
+        return None;
+    }
+    let most = name.len().div_ceil(3);
+    // Each byte that one has more is an edit.
+    let alike = known.into_iter().filter(|k| k.len().abs_diff(name.len()) <= most);
+    let best = alike.map(|k| (distance(name, k), k)).min()?;
+    (best.0 <= most).then_some(best.1)
 }
 
 /// Levenshtein distance.

@@ -13,7 +13,7 @@ use crate::{Kernel, Layout};
 use std::ops::Range;
 
 /// Most problems that are worth listing; parsing stops there.
-const MOST_PROBLEMS: usize = 100;
+pub(super) const MOST_PROBLEMS: usize = 100;
 /// Largest dimension and largest number of elements of a tensor.
 const LARGEST: u64 = 1 << 31;
 /// Largest rank of a tensor.
@@ -173,6 +173,13 @@ impl<'a> Parser<'a> {
             if self.peek().first || self.peek().kind == Kind::End {
                 return;
             }
+        }
+    }
+
+    /// After a mistake in a statement that begins at token `start`: to the next line, unless parsing is there already.
+    fn recover(&mut self, start: usize) {
+        if self.at == start || !self.peek().first {
+            self.skip_line();
         }
     }
 

@@ -1,6 +1,6 @@
 //! Round trips and mistakes.
 
-use super::{line_column, parse, print, print_kernel};
+use super::{line_column, nearest, parse, print, print_kernel};
 use crate::op::{Attrs, BodyCtx, BufType, lookup};
 use crate::{Layout, TensorType};
 
@@ -120,10 +120,23 @@ fn hostile_text_ends_in_problems() {
         "rir 1\npreprocess crop=0x0\n",
         &deep,
         &"é%".repeat(1000),
+        "rir 1\nkernel @k() tasks %t in 0..4 {\n  %r: f32 = index 1099511627776*(8388608*%t)\n}",
     ] {
         let (_, problems) = parse(text);
         assert!(problems.has_errors(), "{:.60}", text);
     }
     let (_, problems) = parse(&format!("rir 1\n{}", "x".repeat(100_000)));
     assert_eq!(problems.0[0].code, "E0003");
+    let (_, problems) = parse(&format!("rir 1\n{}", "!".repeat(1 << 20)));
+    assert_eq!(problems.0.len(), 100);
+    let vast = "rir 1\nprogram @p target \"none\" batch 4294967296 arena 0 consts 0 {\n  %s = const \"y\" : f32[N,N] at 0\n}\n";
+    assert!(parse(vast).0.programs[0].verify().has_errors());
+}
+
+#[test]
+fn the_nearest_name_is_near_and_not_searched_for_long() {
+    assert_eq!(nearest("conv2", ["relu", "conv2d", "convolution2"]), Some("conv2d"));
+    assert_eq!(nearest("conv2", ["relu", "max_pool"]), None);
+    let long = "a".repeat(300);
+    assert_eq!(nearest(&long, [&format!("{long}b")[..]]), None);
 }

@@ -29,10 +29,17 @@ fn untrainable(message: impl Into<String>) -> Diagnostic {
     Diagnostic::error("E0407", message)
 }
 
-/// What of a network is trained: the parameters that its output depends on and that are neither frozen nor `state`, and
-/// the statistics of the batch norms that are not frozen. Parameters that are one tensor are named once.
-pub fn state(g: &Graph, options: &TrainOptions) -> Result<State, Diagnostics> {
+/// What of a network can be trained: the network without what its output does not depend on, which has no gradient.
+pub fn live(g: &Graph, options: &TrainOptions) -> Result<Graph, Diagnostics> {
     check(g, options)?;
+    let mut live = g.clone();
+    live.apply_all([]).expect("invariant: a graph without patches stays as it is");
+    Ok(live)
+}
+
+/// What of a [`live`] network is trained: the parameters that are neither frozen nor `state`, and the statistics of the
+/// batch norms that are not frozen. Parameters that are one tensor are named once.
+pub fn state(g: &Graph, options: &TrainOptions) -> Result<State, Diagnostics> {
     let statistics: HashSet<Value> = g
         .order
         .iter()
@@ -127,6 +134,7 @@ pub struct Form<'a> {
 }
 
 impl<'a> Form<'a> {
+    /// Of a [`live`] network.
     pub fn new(g: &'a Graph, options: &'a TrainOptions) -> Result<Form<'a>, Diagnostics> {
         let state = state(g, options)?;
         let mut b = GraphBuilder::new(g.name.clone());

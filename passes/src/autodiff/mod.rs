@@ -83,6 +83,7 @@ pub const OUTPUTS_BEFORE_STATE: usize = 1;
 ///
 /// Errors: as [`training_step`].
 pub fn state_of(graph: &Graph, options: &TrainOptions) -> Result<Vec<StateTensor>, Diagnostics> {
+    let graph = &form::live(graph, options)?;
     let state = form::state(graph, options)?;
     let tensor = |kind: StateKind| {
         move |(tensor, v): &(String, Value)| StateTensor {
@@ -106,6 +107,7 @@ fn momentum_of(tensor: &str) -> String {
 /// Errors: E0406 for an op on the way from a parameter to the loss that has no gradient; E0407 for a graph that cannot
 /// be trained, or options that make no sense for it.
 pub fn training_step(graph: &Graph, options: &TrainOptions) -> Result<Graph, Diagnostics> {
+    let graph = &form::live(graph, options)?;
     let mut form = Form::new(graph, options)?;
     form.forward()?;
     let mut next: HashMap<Value, [Value; 2]> = HashMap::new();
@@ -130,6 +132,7 @@ pub fn training_step(graph: &Graph, options: &TrainOptions) -> Result<Graph, Dia
 ///
 /// Errors: as [`training_step`].
 pub fn gradient_step(graph: &Graph, options: &TrainOptions) -> Result<Graph, Diagnostics> {
+    let graph = &form::live(graph, options)?;
     let mut form = Form::new(graph, options)?;
     form.forward()?;
     let mut grads: HashMap<Value, Value> = HashMap::new();
@@ -152,6 +155,7 @@ pub fn gradient_step(graph: &Graph, options: &TrainOptions) -> Result<Graph, Dia
 ///
 /// Errors: as [`training_step`].
 pub fn statistics_step(graph: &Graph, options: &TrainOptions) -> Result<Graph, Diagnostics> {
+    let graph = &form::live(graph, options)?;
     let mut form = Form::new(graph, options)?;
     form.forward()?;
     form.output_statistics();
@@ -162,6 +166,7 @@ pub fn statistics_step(graph: &Graph, options: &TrainOptions) -> Result<Graph, D
 ///
 /// Errors: as [`training_step`].
 pub fn apply_step(graph: &Graph, options: &TrainOptions) -> Result<Graph, Diagnostics> {
+    let graph = &form::live(graph, options)?;
     let state = form::state(graph, options)?;
     let mut b = GraphBuilder::new(format!("{}_apply", graph.name));
     let mut names = HashSet::from(["lr".to_string()]);

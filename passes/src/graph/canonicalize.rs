@@ -5,7 +5,7 @@
 //! - A sum of more terms than a kernel can have parameters becomes a sum of sums, in the same order of additions.
 //! - A `pad2d` becomes the pad of the convolution or pool after it, where that means the same.
 
-use super::{old_operands, op};
+use super::{may_replace, old_operands, op};
 use crate::pass::{Pass, PassCtx, Refusal, Verdict, keep};
 use ir::entity::{Node, Value};
 use ir::epilogue::Step;
@@ -60,7 +60,7 @@ fn simplify(g: &Graph, n: Node) -> Verdict<Keep> {
         _ => false,
     };
     let mut p = Patch::new("canonicalize");
-    if is_identity && g.ty(x) == g.ty(y) {
+    if is_identity && g.ty(x) == g.ty(y) && may_replace(g, y, x) {
         p.replace(y, x);
         return Some(Ok(p));
     }

@@ -3,6 +3,7 @@
 //!
 //! Ops have no effects and no randomness, so equal nodes always give equal values.
 
+use super::may_replace;
 use crate::pass::{Pass, PassCtx};
 use ir::entity::{Node, Value};
 use ir::graph::{Def, Patch};
@@ -44,7 +45,9 @@ fn duplicates(g: &Graph) -> Vec<(Value, Value)> {
         let first = *tensors.entry((tensor, g.ty(v).to_string())).or_insert(v);
         if first != v {
             equals.insert(v, first);
-            found.push((v, first));
+            if may_replace(g, v, first) {
+                found.push((v, first));
+            }
         }
     }
     let mut nodes: HashMap<String, Node> = HashMap::new();
@@ -54,8 +57,7 @@ fn duplicates(g: &Graph) -> Vec<(Value, Value)> {
             continue;
         }
         for (&twin, &original) in g.nodes[n].results.iter().zip(&g.nodes[first].results) {
-            // Two outputs must stay two values.
-            if !(g.is_output(twin) && g.is_output(original)) {
+            if may_replace(g, twin, original) {
                 found.push((twin, original));
             }
             equals.insert(twin, original);

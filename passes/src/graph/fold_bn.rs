@@ -12,7 +12,7 @@ use ir::graph::{Def, GraphRef, Patch, Src};
 use ir::interp::decode;
 use ir::op::Attrs;
 use ir::store::TensorStore;
-use ir::{DType, Diagnostics, Graph};
+use ir::{DType, Diagnostics, Graph, Layout};
 
 pub struct FoldBn;
 
@@ -143,9 +143,12 @@ fn check_numbers(cx: &PassCtx, g: &Graph, bn: Node, layer: Node, bias: Option<Va
     Ok(())
 }
 
-/// Elements of a parameter, if the store has it.
+/// Elements of a parameter in their order, if the store has it and it is not packed.
 fn numbers(store: &dyn TensorStore, g: &Graph, v: Value) -> Option<Vec<f64>> {
     let Def::Param { tensor, .. } = &g.values[v].def else { return None };
+    if g.ty(v).layout != Layout::Plain {
+        return None;
+    }
     let data = store.get(tensor)?;
     Some(decode(data.dtype, &data.bytes))
 }

@@ -3,7 +3,7 @@
 //! `flatten` and `reshape` of plain tensors keep every byte where it is, so a chain of them is its last shape. What
 //! remains costs nothing: lowering gives operand and result the same memory.
 
-use super::op;
+use super::{may_replace, op};
 use crate::pass::{Pass, PassCtx, Refusal, Verdict};
 use ir::entity::Node;
 use ir::graph::{GraphRef, Patch};
@@ -37,7 +37,7 @@ fn fold(view: &GraphRef, n: Node) -> Verdict<Refusal> {
     }
     let (x, y) = (g.operand(n, 0), g.result(n));
     let mut p = Patch::new("fold-shape");
-    if g.ty(x) == g.ty(y) {
+    if g.ty(x) == g.ty(y) && may_replace(g, y, x) {
         p.replace(y, x);
         return Some(Ok(p));
     }

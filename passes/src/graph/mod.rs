@@ -45,6 +45,12 @@ fn is_op(g: &Graph, n: Node, name: &str) -> bool {
     g.op(n).name == name
 }
 
+/// Whether `x` may take the place of `y`: two outputs stay two values, and one keeps its name, which no input or
+/// parameter takes.
+fn may_replace(g: &Graph, y: Value, x: Value) -> bool {
+    !(g.is_output(y) && (g.is_output(x) || g.def(x).is_none()))
+}
+
 fn old_operands(g: &Graph, n: Node) -> Vec<Src> {
     g.nodes[n].operands.iter().map(|&v| v.into()).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! Where reorders stand is decided by `select-layout`; this pass only removes what is redundant.
 
-use super::{add_reorder, is_op};
+use super::{add_reorder, is_op, may_replace};
 use crate::pass::{Pass, PassCtx, Refusal, Verdict};
 use ir::Diagnostics;
 use ir::entity::Node;
@@ -31,7 +31,7 @@ fn simplify(view: &GraphRef, n: Node) -> Verdict<Refusal> {
     }
     let (x, y) = (g.operand(n, 0), g.result(n));
     let mut p = Patch::new("reorders");
-    if g.ty(x) == g.ty(y) {
+    if g.ty(x) == g.ty(y) && may_replace(g, y, x) {
         p.replace(y, x);
         return Some(Ok(p));
     }
@@ -40,10 +40,10 @@ fn simplify(view: &GraphRef, n: Node) -> Verdict<Refusal> {
         p.replace(y, direct);
         return Some(Ok(p));
     }
-    // The first of several equal reorders of a value serves all; two outputs stay two values.
+    // The first of several equal reorders of a value serves all.
     let equal = |&m: &Node| is_op(g, m, "reorder") && g.ty(g.result(m)) == g.ty(y);
     let first = view.readers[x].iter().copied().find(equal)?;
-    if first == n || (g.is_output(y) && g.is_output(g.result(first))) {
+    if first == n || !may_replace(g, y, g.result(first)) {
         return None;
     }
     p.replace(y, g.result(first));

@@ -1,6 +1,7 @@
 use super::*;
+use crate::lower::{Lowering, lower};
 use crate::pipeline::{Options, compile};
-use crate::tests::Interpreter;
+use crate::tests::{Interpreter, parse};
 use ir::graph::GraphBuilder;
 use ir::store::MemoryStore;
 use ir::target::X86_64_V3;
@@ -88,4 +89,26 @@ fn calls_are_reordered_only_if_the_peak_is_smaller() {
     let p = program();
     let order: Vec<&str> = p.calls.iter().map(|c| &c.node[..]).collect();
     assert_eq!(order, ["first", "c0", "c1", "c2", "c3", "sum"]);
+}
+
+/// The two layouts have different sizes in memory.
+#[test]
+fn a_tensor_that_is_read_as_two_types_is_two_constants() {
+    let g = parse(
+        r#"rir 1
+graph @two(%x: f32[N,16]) -> (%y) where N in 1..4 {
+  param %w = "w" : f32[10,16]
+  param %v = "w" : f32[10,16]:Oi8o
+  param %u = "w" : f32[10,16]
+  %a = dense %x, %w : f32[N,10]
+  %b = dense %x, %v : f32[N,10]
+  %c = dense %x, %u : f32[N,10]
+  %y = add %a, %b, %c : f32[N,10]
+}
+"#,
+    );
+    let mut p = lower(&g, &Lowering { target: X86_64_V3, batch: 1, reference: false }).unwrap();
+    plan_memory::run(&mut p);
+    assert_eq!(p.verify().to_string(), "");
+    assert_eq!(p.slots.values().filter(|s| matches!(s.space, Space::Const { .. })).count(), 2);
 }

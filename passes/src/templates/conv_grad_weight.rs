@@ -120,7 +120,7 @@ impl Plan {
             dilation: conv.dilation[1].cast_signed(),
         };
         // Image and gradient of a block of rows share L1 with the sums.
-        let row_bytes = (conv.stride[0].cast_signed() * w * strip_channels + q * blocks * block) * 4;
+        let row_bytes = (conv.stride[0].cast_signed().min(h) * w * strip_channels + q * blocks * block) * 4;
         let row_block = (r.target.l1_bytes.cast_signed() * 2 / 3 / row_bytes).clamp(1, p.min(h));
         let row_block = tiling::split(p, row_block)[0];
         // The sums of a task stay in a part of L2. Each group of panels reads the image again, each of strips the gradient.

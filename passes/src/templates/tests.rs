@@ -163,3 +163,28 @@ fn gradients_of_filters_equal_their_body() {
         grad([1, 16, 3, 3], [16, 16, 2, 2], 1, [3, 2, 1, 3], 1),
     ]);
 }
+
+/// A step from row to row of 2^31 rows, of which the image has one.
+#[test]
+fn strides_far_beyond_the_image_are_planned() {
+    let count = |op: &str, operands: [Vec<u64>; 2], more: &[(&'static str, Attr)]| {
+        let op = lookup(op).expect("invariant: the case names an op");
+        let attrs = Attrs::defaults(op).set("stride", Attr::Pair([1 << 31; 2])).set("pad", Attr::Quad([0, 0, 0, 1]));
+        let attrs = more.iter().cloned().fold(attrs, |a, (n, v)| a.set(n, v));
+        let types = operands.map(|d| TensorType::f32(&d));
+        let ctx = OpCtx { operands: &types, attrs: &attrs, epilogue: &[], results: &[], batch: 1 };
+        let results = (op.shape)(&ctx).expect("invariant: the case is valid");
+        let buf = |t: &TensorType| BufType::of(t, 1);
+        let ctx = BodyCtx {
+            operands: types.iter().map(buf).collect(),
+            results: results.iter().map(buf).collect(),
+            attrs: &attrs,
+            epilogue: &[],
+        };
+        TARGETS.map(|target| offers(op, &ctx, &target).len())
+    };
+    assert_eq!(count("conv2d", [vec![1, 128, 1, 1 << 24], vec![32768, 128, 1, 1]], &[]), [2; TARGETS.len()]);
+    let kernel = [("kernel", Attr::Pair([1, 1]))];
+    let gradient = [vec![1, 16, 1, 1 << 27], vec![1, 16, 1, 1]];
+    assert_eq!(count("conv2d_grad_weight", gradient, &kernel), [2; TARGETS.len()]);
+}

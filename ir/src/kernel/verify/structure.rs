@@ -220,11 +220,11 @@ impl Checker<'_> {
 
     /// Variables are in scope and numbers are small enough.
     fn form(&mut self, a: &Affine) {
-        if a.offset().abs() > MAX_COEFFICIENT {
+        if a.offset().unsigned_abs() > MAX_COEFFICIENT.unsigned_abs() {
             self.error("E0604", format!("{} in an index is too large", a.offset()));
         }
         for (c, t) in a.terms() {
-            if c.abs() > MAX_COEFFICIENT {
+            if c.unsigned_abs() > MAX_COEFFICIENT.unsigned_abs() {
                 self.error("E0604", format!("{c} in an index is too large"));
             }
             match t {

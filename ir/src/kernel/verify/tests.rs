@@ -423,3 +423,13 @@ fn indices_that_overflow_are_refused() {
     let d = k.finish().verify();
     assert!(d.0[0].message.contains("may overflow"), "{d}");
 }
+
+#[test]
+fn the_least_number_is_too_large() {
+    let mut k = KernelBuilder::new("least");
+    let y = k.param("y", F32, &[1], Role::Out);
+    let one = k.constant(F32, 1, 1.0);
+    let t = k.tasks(1);
+    k.store(y, &[t * i64::MIN], one);
+    assert_eq!(k.finish().verify().0[0].code, "E0604");
+}

@@ -16,12 +16,12 @@ use std::collections::BTreeSet;
 
 /// From the largest `lo` to the smallest `hi`, inclusive; empty if they cross.
 #[derive(Clone, PartialEq, Eq)]
-struct Interval {
+pub struct Interval {
     lo: Vec<Affine>,
     hi: Vec<Affine>,
 }
 
-type Cuboid = Vec<Interval>;
+pub type Cuboid = Vec<Interval>;
 
 pub struct Written {
     boxes: SecondaryMap<Buf, Vec<Cuboid>>,
@@ -47,16 +47,17 @@ impl Written {
         std::mem::replace(&mut self.blocks, inner)
     }
 
-    /// Ends a loop's body; `runs` says that it is known to run at least once.
-    pub fn close(&mut self, f: &For, runs: bool, ranges: &mut Ranges, outer: Vec<(Buf, usize)>) {
+    /// Ends a loop's body; `runs` says that it is known to run at least once. The result is for
+    /// [`insert`](Self::insert), when `ranges` has left the loop: that it was entered holds no longer then.
+    pub fn close(&mut self, f: &For, runs: bool, ranges: &mut Ranges, outer: Vec<(Buf, usize)>) -> Vec<(Buf, Cuboid)> {
         let inner = std::mem::replace(&mut self.blocks, outer);
+        let mut joined = Vec::new();
         for (buf, start) in inner {
             for cuboid in self.boxes[buf].split_off(start) {
-                if let Some(joined) = join(cuboid, f, runs, ranges) {
-                    self.insert(buf, joined, ranges);
-                }
+                joined.extend(join(cuboid, f, runs, ranges).map(|c| (buf, c)));
             }
         }
+        joined
     }
 
     /// A store of `lanes` elements from `at`.
@@ -83,7 +84,7 @@ impl Written {
     }
 
     /// Adds a box to the innermost block, united with those that it meets.
-    fn insert(&mut self, buf: Buf, mut cuboid: Cuboid, ranges: &mut Ranges) {
+    pub fn insert(&mut self, buf: Buf, mut cuboid: Cuboid, ranges: &mut Ranges) {
         let start = self.blocks.iter().find(|(b, _)| *b == buf).map_or(0, |(_, n)| *n);
         let boxes = &mut self.boxes[buf];
         while let Some((i, united)) =

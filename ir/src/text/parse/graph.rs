@@ -62,8 +62,9 @@ impl<'a> Parser<'a> {
             if self.problems.len() >= super::MOST_PROBLEMS {
                 break;
             }
-            if self.statement(&mut graph, &mut scope).is_err() && !self.peek().first {
-                self.skip_line();
+            let start = self.at;
+            if self.statement(&mut graph, &mut scope).is_err() {
+                self.recover(start);
             }
         }
         self.next();
@@ -172,8 +173,13 @@ impl<'a> Parser<'a> {
             return Err(Skip);
         }
         let (mut attrs, mut epilogue) = (Attrs::defaults(op), Vec::new());
+        let mut given = Vec::new();
         while self.peek().kind == Kind::Word && !self.peek().first {
             let (name, span) = self.word("an attribute")?;
+            if given.contains(&name) {
+                return Err(self.report("E0008", format!("the attribute '{name}' is given twice"), span));
+            }
+            given.push(name);
             self.expect("=")?;
             if name == "epilogue" && op.epilogue {
                 self.epilogue(scope, &mut operands, &mut spans, &mut epilogue)?;

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 
 /// Deepest nesting of loops and of index expressions.
 const DEEPEST: usize = 64;
+/// Largest number of an index, so that none overflows on the way to the verifier.
+const LARGEST_NUMBER: u64 = 1 << 40;
 
 #[derive(Default)]
 struct Scope<'a> {
@@ -91,11 +93,10 @@ impl<'a> Parser<'a> {
             if self.peek().kind == Kind::End || self.problems.len() >= super::MOST_PROBLEMS {
                 return Err(self.expected("'}'"));
             }
+            let start = self.at;
             match self.kernel_statement(k, scope, depth) {
-                Ok(Some(s)) => out.push(s),
-                Ok(None) => {}
-                Err(Skip) if self.peek().first => {}
-                Err(Skip) => self.skip_line(),
+                Ok(statement) => out.extend(statement),
+                Err(Skip) => self.recover(start),
             }
         }
     }
@@ -261,7 +262,11 @@ impl<'a> Parser<'a> {
         let mut sum = Affine::default();
         let mut sign = if self.eat("-") { -1 } else { 1 };
         loop {
+            let span = self.span();
             sum = sum + self.affine_term(scope, depth)? * sign;
+            if sum.magnitude() > LARGEST_NUMBER {
+                return Err(self.too_large(span));
+            }
             sign = if self.eat("+") {
                 1
             } else if self.eat("-") {
@@ -276,12 +281,17 @@ impl<'a> Parser<'a> {
         if self.peek().kind == Kind::Word {
             let span = self.span();
             let c: i64 = self.integer("a number")?;
-            if c.unsigned_abs() > 1 << 40 {
-                return Err(self.report("E0005", "a coefficient is at most 2^40", span));
+            let of = if self.eat("*") { self.atom(scope, depth)? } else { 1.into() };
+            if c.unsigned_abs().saturating_mul(of.magnitude()) > LARGEST_NUMBER {
+                return Err(self.too_large(span));
             }
-            return if self.eat("*") { Ok(self.atom(scope, depth)? * c) } else { Ok(c.into()) };
+            return Ok(of * c);
         }
         self.atom(scope, depth)
+    }
+
+    fn too_large(&mut self, span: std::ops::Range<usize>) -> Skip {
+        self.report("E0005", "the numbers of an index are at most 2^40", span)
     }
 
     fn atom(&mut self, scope: &Scope, depth: usize) -> Parse<Affine> {

@@ -36,14 +36,13 @@ impl<'a> Parser<'a> {
             if self.peek().kind == Kind::End {
                 return Err(self.expected("'}'"));
             }
+            let start = self.at;
             let done = if self.eat("call") { self.call(&mut p, &scope) } else { self.slot(&mut p, &mut scope) };
             if let Err(Skip) = done {
                 if self.problems.len() >= super::MOST_PROBLEMS {
                     break;
                 }
-                if !self.peek().first {
-                    self.skip_line();
-                }
+                self.recover(start);
             }
         }
         Ok(p)

@@ -74,7 +74,7 @@ impl Plan {
         let panels = oc / block / i64::from(tile.blocks);
         let panel_width = i64::from(tile.blocks) * block;
         let (filter_bytes, panel_bytes) = (oc * ic * kh * kw * 4, panel_width * ic * kh * kw * 4);
-        let row_bytes = if flat { columns * ic * 4 } else { conv.stride[0].cast_signed() * w * ic * 4 };
+        let row_bytes = if flat { columns * ic * 4 } else { conv.stride[0].cast_signed().min(h) * w * ic * 4 };
         let [l1, l2] = [r.target.l1_bytes, r.target.l2_bytes].map(u64::cast_signed);
         // Large weights are read once: by all rows of the image, for one block of input channels after the other.
         // Tiles of one block are for few output channels, and have no address register left for this.
