@@ -10,14 +10,17 @@ const PREFIXES: [&str; 5] = ["module.", "_orig_mod.", "model.", "backbone.", "ne
 
 /// Takes off prefixes that all names share, and says so.
 pub fn strip_prefixes(dict: &mut StateDict) {
-    while let Some(prefix) = PREFIXES.iter().find(|p| dict.tensors.iter().all(|t| t.name.starts_with(**p))) {
-        if dict.tensors.is_empty() {
-            return;
-        }
-        for t in &mut dict.tensors {
-            t.name.drain(..prefix.len());
-        }
-        dict.notes.push(format!("the prefix '{prefix}' was taken off all names"));
+    let Some(first) = dict.tensors.first() else { return };
+    let mut end = 0;
+    while let Some(prefix) = PREFIXES.iter().find(|p| dict.tensors.iter().all(|t| t.name[end..].starts_with(**p))) {
+        end += prefix.len();
+    }
+    if end == 0 {
+        return;
+    }
+    dict.notes.push(format!("the prefix '{}' was taken off all names", &first.name[..end]));
+    for t in &mut dict.tensors {
+        t.name.drain(..end);
     }
 }
 
@@ -134,9 +137,13 @@ mod tests {
         let mut d = dict(&["module.model.a", "module.model.b"]);
         strip_prefixes(&mut d);
         assert_eq!(names(&d), ["a", "b"]);
+        assert_eq!(d.notes, ["the prefix 'module.model.' was taken off all names"]);
         let mut d = dict(&["model.a", "b"]);
         strip_prefixes(&mut d);
         assert_eq!(names(&d), ["model.a", "b"]);
+        let mut d = dict(&[]);
+        strip_prefixes(&mut d);
+        assert!(d.notes.is_empty());
     }
 
     #[test]

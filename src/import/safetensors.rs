@@ -6,6 +6,7 @@
 //! and lets a duplicate replace the first.) Written: keys sorted, data in that order and beginning at a multiple
 //! of 64, so that the same tensors give the same bytes.
 
+use super::state_dict::{MAX_NAME_BYTES, MAX_RANK};
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Place};
 use runtime::host::train::safetensors::header;
@@ -19,8 +20,6 @@ use std::ops::Range;
 
 /// Longest header that is read, as in the format's own library.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
-const MAX_NAME_BYTES: usize = 4096;
-const MAX_RANK: usize = 8;
 
 /// One tensor of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -132,8 +132,12 @@ fn zip_and_legacy_equal_safetensors() {
     let tensors = small(&dir, &[]);
     imports(&dir, "a.safetensors", &dir.read("small.safetensors"), &[], &tensors);
 
-    let (views, storages) = stored(&tensors, "module.");
-    let object = Pickle::new().raw(b"}(").str("epoch").int(3).str("state_dict").state_dict(&views).raw(b"u").stop();
+    // A checkpoint whose best accuracy is a tensor as well.
+    let (views, mut storages) = stored(&tensors, "module.");
+    storages.push(("best".into(), bytes(&[91.5])));
+    let best = View::whole("best", &[]);
+    let checkpoint = Pickle::new().raw(b"}(").str("epoch").int(3).str("best_acc1").tensor(&best);
+    let object = checkpoint.str("state_dict").state_dict(&views).raw(b"u").stop();
     for (name, file) in
         [("a.pth", zip_file(object.clone(), &storages)), ("a.th", legacy_file(object.clone(), &storages, 4))]
     {

@@ -14,8 +14,10 @@ pub fn tests() -> Vec<Trial> {
         test("hostile::containers::code_in_a_pickle", code_in_a_pickle),
         test("hostile::containers::whole_models", whole_models),
         test("hostile::containers::strange_pickles", strange_pickles),
+        test("hostile::containers::short_pickles_of_much_memory", short_pickles_of_much_memory),
         test("hostile::containers::strange_archives", strange_archives),
         test("hostile::containers::views_beyond_their_storage", views_beyond_their_storage),
+        test("hostile::containers::names_of_tensors", names_of_tensors),
         test("hostile::containers::other_formats", other_formats),
     ]
 }
@@ -156,6 +158,44 @@ fn strange_pickles() {
     import("a.pth", &cyclic, &[]).fails(3, &["E0322", "no state dict"]);
 }
 
+/// What a pickle has once and uses again and again is not copied each time.
+fn short_pickles_of_much_memory() {
+    let long_shape = Pickle::new()
+        .name("torch._utils", "_rebuild_tensor_v2")
+        .raw(b"q\x03((")
+        .str("storage")
+        .name("torch", "FloatStorage")
+        .str("0")
+        .str("cpu")
+        .raw(b"K\x01tQK\x00(")
+        .raw(&b"K\x01".repeat(200_000))
+        .raw(b"tq\x01h\x01tq\x02")
+        .raw(&b"h\x03h\x02R0".repeat(2_000));
+    let long_key = Pickle::new()
+        .raw(b"(")
+        .str("storage")
+        .name("torch", "FloatStorage")
+        .str(&"k".repeat(100_000))
+        .str("cpu")
+        .raw(b"K\x01tq\x00")
+        .raw(&b"h\x00Q0".repeat(40_000));
+    let long_list = Pickle::new()
+        .raw(b"NN\x86q\x00")
+        .name("collections", "OrderedDict")
+        .raw(b"q\x01](")
+        .raw(&b"h\x00".repeat(10_000))
+        .raw(b"e\x85q\x02")
+        .raw(&b"h\x01h\x02R0".repeat(1_000));
+    let cases = [
+        (long_shape, 3, "E0314", "more than 8 dimensions"),
+        (long_key, 3, "E0314", "wrong form"),
+        (long_list, 6, "E0801", "objects"),
+    ];
+    for (pickle, exit, code, what) in cases {
+        import("a.pth", &pickle.stop(), &[]).fails(exit, &[code, what, "a.pth"]);
+    }
+}
+
 fn strange_archives() {
     let (object, storages) = sound();
     let entries = zip_entries(object, &storages);
@@ -192,6 +232,13 @@ fn strange_archives() {
     let first = file.windows(18).position(|w| w == b"archive/data/0\x00\x00\x00\x00").unwrap() as u32 - 30;
     overlapping.last_mut().unwrap().offset = Some(first);
     import("a.pth", &zip(&overlapping), &[]).fails(3, &["E0318"]);
+    // An entry inside another is refused before its checksum is looked at.
+    let mut nested = entries.clone();
+    nested.push(entry("archive/data/2", zip(&[entry("archive/data/1", *b"x")])));
+    nested.push(Entry { crc: Some(7), ..entry("archive/data/1", *b"x") });
+    let inside = zip(&nested).windows(14).position(|w| w == b"archive/data/1").unwrap() as u32 - 30;
+    nested.last_mut().unwrap().offset = Some(inside);
+    import("a.pth", &zip(&nested), &[]).fails(3, &["E0318", "two entries overlap", "a.pth"]);
 }
 
 fn views_beyond_their_storage() {
@@ -202,7 +249,6 @@ fn views_beyond_their_storage() {
         (View { strides: vec![27, 9, 3, 2], ..weight.clone() }, "beyond the 108 elements"),
         (View { strides: vec![i64::MAX, 9, 3, 1], ..weight.clone() }, "beyond the 108 elements"),
         (View { shape: vec![1 << 40], strides: vec![0], ..weight.clone() }, "beyond the 108 elements"),
-        (View { shape: vec![1; 9], strides: vec![1; 9], ..weight.clone() }, "9 dimensions"),
         (View { elements: 1000, ..weight.clone() }, "1000 were announced"),
         (View { key: "7".into(), ..weight.clone() }, "storage '7' is not in the file"),
     ];
@@ -214,11 +260,21 @@ fn views_beyond_their_storage() {
     let two = [("a".to_string(), weight.clone()), ("b".to_string(), View { elements: 5, ..weight.clone() })];
     let file = zip_file(Pickle::new().state_dict(&two).stop(), &[("0".into(), vec![0; 4 * 108])]);
     import("a.pth", &file, &[]).fails(3, &["E0321", "two different things"]);
-    // Negative numbers are no sizes.
-    for view in [View { offset: -1, ..weight.clone() }, View { strides: vec![-1, 9, 3, 1], ..weight }] {
+    // Negative numbers are no sizes, and dimensions are few.
+    let many = View { shape: vec![1; 9], strides: vec![1; 9], ..weight.clone() };
+    for view in [View { offset: -1, ..weight.clone() }, View { strides: vec![-1, 9, 3, 1], ..weight }, many] {
         let object = Pickle::new().state_dict(&[("conv1.weight".into(), view)]).stop();
         import("a.pth", &zip_file(object, &[("0".into(), vec![0; 4 * 108])]), &[]).fails(3, &["E0314"]);
     }
+}
+
+fn names_of_tensors() {
+    let run = |names: &[&str]| {
+        let views: Vec<(String, View)> = names.iter().map(|n| (n.to_string(), View::whole("0", &[1]))).collect();
+        import("a.pth", &zip_file(Pickle::new().state_dict(&views).stop(), &[("0".into(), vec![0; 4])]), &[])
+    };
+    run(&["a", "b", "a"]).fails(3, &["E0321", "'a' is there twice", "a.pth"]);
+    run(&["m".repeat(4097).as_str()]).fails(3, &["E0321", "4097 bytes", "a.pth"]);
 }
 
 fn other_formats() {

@@ -3,14 +3,13 @@
 use super::Found;
 use super::pickle::{Object, Pickled, Storage, Value};
 use crate::import::Tensor;
-use crate::import::state_dict::contiguous;
+use crate::import::state_dict::{MAX_NAME_BYTES, contiguous};
 use ir::{Diagnostic, Diagnostics, Place};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Keys under which training scripts keep the state dict.
 const WRAPPERS: [&str; 7] = ["state_dict", "model_state_dict", "model_state", "model", "net", "model_ema", "ema"];
 const MAX_DEPTH: usize = 4;
-const MAX_RANK: usize = 8;
 
 /// Where each storage lies in the file: key to first byte and number of bytes.
 pub type Places = HashMap<String, (usize, usize)>;
@@ -31,7 +30,8 @@ pub fn storages(p: &Pickled) -> Result<HashMap<&str, &Storage>, Diagnostics> {
 
 /// The state dict's tensors.
 ///
-/// Errors: no dict of tensors is found; a view reaches beyond its storage, or its storage beyond its place.
+/// Errors: no dict of tensors is found; a name is too long or there twice; a view reaches beyond its storage, or its
+/// storage beyond its place.
 pub fn collect(p: &Pickled, places: &Places) -> Result<Found, Diagnostics> {
     let mut notes = Vec::new();
     let Some(dict) = state_dict(p, &mut notes) else {
@@ -40,11 +40,20 @@ pub fn collect(p: &Pickled, places: &Places) -> Result<Found, Diagnostics> {
     };
     let mut problems = Diagnostics::default();
     let mut tensors: Vec<Tensor> = Vec::new();
-    // As in Python, a later item replaces an earlier one of the same key.
-    let mut index: HashMap<&str, usize> = HashMap::new();
+    let mut names: HashSet<&str> = HashSet::new();
     for &(key, value) in dict {
         let (Some(name), Some(Object::Tensor(view))) = (p.str(key), p.get(value)) else { continue };
         let Some(Object::Storage(s)) = p.objects.get(view.storage as usize) else { continue };
+        // A pickle has a name once and may use it a million times: copies and messages must not outgrow the file.
+        let unusable = match name.len() {
+            n if n > MAX_NAME_BYTES => Some(format!("a tensor's name has {n} bytes, the limit is {MAX_NAME_BYTES}")),
+            _ if !names.insert(name) => Some(format!("tensor '{name}' is there twice")),
+            _ => None,
+        };
+        if let Some(text) = unusable {
+            let d = Diagnostic::error("E0321", text);
+            return Err(d.help("the file is damaged: fetch it again, or save `model.state_dict()` again").into());
+        }
         let size = s.element.bytes();
         // Elements that are there, by the pickle and by the container.
         let held = places.get(&s.key).map(|&(at, bytes)| (at, (bytes / size) as u64));
@@ -53,7 +62,6 @@ pub fn collect(p: &Pickled, places: &Places) -> Result<Found, Diagnostics> {
             Some((_, n)) if n < s.elements => {
                 Some(format!("storage '{}' has {n} elements, {} were announced", s.key, s.elements))
             }
-            Some(_) if view.shape.len() > MAX_RANK => Some(format!("{} dimensions", view.shape.len())),
             Some(_) if reaches(view.offset, &view.shape, &view.strides).is_none_or(|end| end > s.elements) => {
                 Some(format!("it reaches beyond the {} elements of its storage", s.elements))
             }
@@ -66,20 +74,13 @@ pub fn collect(p: &Pickled, places: &Places) -> Result<Found, Diagnostics> {
         }
         let (at, _) = held.unwrap_or_default();
         let empty = view.shape.contains(&0);
-        let t = Tensor {
+        tensors.push(Tensor {
             name: name.into(),
             element: s.element,
             shape: view.shape.clone(),
             strides: if empty { contiguous(&view.shape) } else { view.strides.clone() },
             offset: if empty { at } else { at + view.offset as usize * size },
-        };
-        match index.get(name) {
-            Some(&i) => tensors[i] = t,
-            None => {
-                index.insert(name, tensors.len());
-                tensors.push(t);
-            }
-        }
+        });
     }
     problems.into_result(Found { tensors, notes })
 }
@@ -96,18 +97,19 @@ fn reaches(offset: u64, shape: &[u64], strides: &[u64]) -> Option<u64> {
     (count <= end).then_some(end)
 }
 
-/// The dict whose values are tensors, perhaps inside a checkpoint.
+/// The dict whose values are tensors, perhaps inside a checkpoint, which may have tensors of its own beside it (the
+/// best accuracy so far).
 fn state_dict<'p>(p: &'p Pickled, notes: &mut Vec<String>) -> Option<&'p [(Value, Value)]> {
     let mut dict = p.dict(p.root)?;
     for _ in 0..MAX_DEPTH {
-        if dict.iter().any(|&(_, v)| matches!(p.get(v), Some(Object::Tensor(_)))) {
-            return Some(dict);
-        }
         let inside = |&wanted: &&'static str| {
             let entry = dict.iter().find(|&&(k, v)| p.str(k) == Some(wanted) && p.dict(v).is_some());
             entry.and_then(|&(_, v)| Some((wanted, p.dict(v)?)))
         };
-        let (key, inner) = WRAPPERS.iter().find_map(inside)?;
+        let Some((key, inner)) = WRAPPERS.iter().find_map(inside) else {
+            let is_tensor = |&(_, v): &(Value, Value)| matches!(p.get(v), Some(Object::Tensor(_)));
+            return dict.iter().any(is_tensor).then_some(dict);
+        };
         notes.push(format!("the state dict was found under '{key}'"));
         dict = inner;
     }

@@ -9,7 +9,7 @@ use super::pickle::run;
 use super::tensors::{Places, collect, storages};
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Place};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 const END: &[u8] = b"PK\x05\x06";
@@ -62,12 +62,44 @@ pub fn tensors(file: &[u8]) -> Result<Found, Diagnostics> {
     collect(&object, &places)
 }
 
-/// The entries of an archive, in the order of its directory.
+/// What the directory says of an entry.
+struct Listed<'a> {
+    name: &'a str,
+    flags: u16,
+    size: u64,
+    crc: u32,
+    /// Where its local header is said to be.
+    local: u64,
+    /// Where the directory says all this.
+    at: usize,
+}
+
+/// The entries of an archive, in the order of their bytes.
 fn entries(file: &[u8]) -> Result<Vec<Entry>, Diagnostics> {
+    let mut listed = listed(file)?;
+    listed.sort_by_key(|l| l.local);
+    let mut entries = Vec::with_capacity(listed.len());
+    let mut free = 0;
+    for l in listed {
+        // Refused before it is read: entries inside each other would read the same bytes again and again.
+        if l.local < free {
+            return Err(refuse("two entries overlap", l.at));
+        }
+        let data = local_data(file, &l)?;
+        free = data.end as u64;
+        if crc32fast::hash(&file[data.clone()]) != l.crc {
+            return Err(refuse(&format!("entry '{}' has the wrong checksum", l.name), data.start));
+        }
+        entries.push(Entry { name: l.name.to_string(), data });
+    }
+    Ok(entries)
+}
+
+/// The directory of an archive.
+fn listed(file: &[u8]) -> Result<Vec<Listed<'_>>, Diagnostics> {
     let (count, mut at, end) = directory(file)?;
-    let mut seen: HashMap<String, ()> = HashMap::new();
-    let mut taken: Vec<Range<usize>> = Vec::new();
-    let mut entries = Vec::new();
+    let mut seen = HashSet::new();
+    let mut listed = Vec::new();
     for _ in 0..count {
         let h = Fields { file, at, end };
         let name_at = at + 46;
@@ -93,22 +125,13 @@ fn entries(file: &[u8]) -> Result<Vec<Entry>, Diagnostics> {
         if size != stored {
             return Err(refuse(&format!("entry '{name}' is stored, yet has two sizes"), at));
         }
-        let data = local_data(file, local, size, name, flags, at)?;
-        if seen.insert(name.to_string(), ()).is_some() {
+        if !seen.insert(name) {
             return Err(refuse(&format!("entry '{name}' is there twice"), at));
         }
-        if crc32fast::hash(&file[data.clone()]) != h.u32(16)? {
-            return Err(refuse(&format!("entry '{name}' has the wrong checksum"), data.start));
-        }
-        taken.push(local as usize..data.end);
-        entries.push(Entry { name: name.to_string(), data });
+        listed.push(Listed { name, flags, size, crc: h.u32(16)?, local, at });
         at = next;
     }
-    taken.sort_by_key(|r| r.start);
-    if let Some(pair) = taken.windows(2).find(|p| p[0].end > p[1].start) {
-        return Err(refuse("two entries overlap", pair[1].start));
-    }
-    Ok(entries)
+    Ok(listed)
 }
 
 /// Number of entries, and where the directory begins and ends.
@@ -149,16 +172,10 @@ fn directory(file: &[u8]) -> Result<(u64, usize, usize), Diagnostics> {
 }
 
 /// Where an entry's bytes are, once its local header agrees with the directory.
-fn local_data(
-    file: &[u8],
-    local: u64,
-    size: u64,
-    name: &str,
-    flags: u16,
-    directory: usize,
-) -> Result<Range<usize>, Diagnostics> {
-    let disagree = || refuse(&format!("the two headers of entry '{name}' disagree"), directory);
-    let at = usize::try_from(local).ok().filter(|&a| a < file.len()).ok_or_else(disagree)?;
+fn local_data(file: &[u8], l: &Listed) -> Result<Range<usize>, Diagnostics> {
+    let &Listed { name, flags, size, .. } = l;
+    let disagree = || refuse(&format!("the two headers of entry '{name}' disagree"), l.at);
+    let at = usize::try_from(l.local).ok().filter(|&a| a < file.len()).ok_or_else(disagree)?;
     let h = Fields { file, at, end: file.len() };
     let name_at = at + 30;
     let name_end = name_at + usize::from(h.u16(26)?);

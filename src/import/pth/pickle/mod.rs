@@ -2,20 +2,24 @@
 //! (`names.rs`).
 //!
 //! Objects live in one table and refer to each other by number, so that shared and cyclic references cost nothing
-//! and nothing recurses. Every opcode takes at least a byte of the file, so time is linear in its size; the
-//! tables are capped besides.
+//! and nothing recurses. Every opcode takes at least a byte of the file and copies no more than a few numbers or a
+//! short key, so time is linear in its size. Where a list is copied, its items count like values that are pushed;
+//! values and tables are capped, so memory is too.
 
 mod names;
 mod opcodes;
 
 use super::malformed;
 use crate::import::Element;
+use crate::import::state_dict::MAX_RANK;
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Place};
 use std::collections::HashMap;
 
-/// Most objects, stack entries and memo entries of one pickle. ResNet-1202 with an optimiser needs 60,000.
+/// Most objects, marks and memo entries of one pickle. ResNet-1202 with an optimiser needs 60,000.
 const MAX_OBJECTS: usize = 1 << 20;
+/// Most values that are pushed or copied in one pickle: stack and containers together hold no more.
+const MAX_VALUES: usize = 1 << 22;
 
 /// A value on the stack or inside an object.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,6 +118,7 @@ pub fn run(file: &[u8], start: usize) -> Result<Pickled, Diagnostics> {
         marks: Vec::new(),
         memo: HashMap::new(),
         objects: Vec::new(),
+        values: 0,
     };
     while !m.step()? {}
     let root = m.pop()?;
@@ -130,6 +135,8 @@ struct Machine<'a> {
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
     objects: Vec<Object>,
+    /// How many values were pushed or copied.
+    values: usize,
 }
 
 impl Machine<'_> {
@@ -175,22 +182,29 @@ impl Machine<'_> {
         self.push(Value::Int(i64::from_le_bytes(wide)))
     }
 
-    fn limit(&self, n: usize) -> Result<(), Diagnostics> {
-        if n <= MAX_OBJECTS {
+    fn limit(&self, n: usize, most: usize) -> Result<(), Diagnostics> {
+        if n <= most {
             return Ok(());
         }
-        let d = Diagnostic::error("E0801", format!("the pickle makes more than {MAX_OBJECTS} objects"));
+        let d = Diagnostic::error("E0801", format!("the pickle makes or uses more than {most} objects"));
         let d = d.class(Class::Limit).at(Place::Byte(self.op_at as u64), "");
         Err(d.help("a state dict needs far fewer: save `model.state_dict()` alone").into())
     }
 
+    /// Counts values before they are pushed or copied.
+    fn count(&mut self, n: usize) -> Result<(), Diagnostics> {
+        self.values += n;
+        self.limit(self.values, MAX_VALUES)
+    }
+
     fn push(&mut self, v: Value) -> Result<(), Diagnostics> {
+        self.count(1)?;
         self.stack.push(v);
-        self.limit(self.stack.len())
+        Ok(())
     }
 
     fn push_object(&mut self, o: Object) -> Result<(), Diagnostics> {
-        self.limit(self.objects.len() + 1)?;
+        self.limit(self.objects.len() + 1, MAX_OBJECTS)?;
         self.objects.push(o);
         self.push(Value::Object(self.objects.len() as u32 - 1))
     }
@@ -228,23 +242,25 @@ impl Machine<'_> {
         }
     }
 
-    fn str(&self, v: Value) -> Option<String> {
+    fn str(&self, v: Value) -> Option<&str> {
         match self.object(v) {
-            Some(Object::Str(s)) => Some(s.clone()),
+            Some(Object::Str(s)) => Some(s),
             _ => None,
         }
     }
 
-    fn tuple(&self, v: Value) -> Option<Vec<Value>> {
+    /// The items of a tuple or list.
+    fn items(&self, v: Value) -> Option<&[Value]> {
         match self.object(v) {
-            Some(Object::Tuple(t) | Object::List(t)) => Some(t.clone()),
+            Some(Object::Tuple(t) | Object::List(t)) => Some(t),
             _ => None,
         }
     }
 
-    /// Numbers of a tuple, none negative.
+    /// The numbers of a shape or of strides, none negative.
     fn numbers(&self, v: Value) -> Option<Vec<u64>> {
-        self.tuple(v)?.into_iter().map(number).collect()
+        let numbers = self.items(v).filter(|n| n.len() <= MAX_RANK)?;
+        numbers.iter().copied().map(number).collect()
     }
 
     fn append(&mut self, items: Vec<Value>) -> Result<(), Diagnostics> {
@@ -274,7 +290,7 @@ impl Machine<'_> {
     fn memoise(&mut self, i: u32) -> Result<(), Diagnostics> {
         let top = self.top()?;
         self.memo.insert(i, top);
-        self.limit(self.memo.len())
+        self.limit(self.memo.len(), MAX_OBJECTS)
     }
 
     fn recall(&mut self, i: u32) -> Result<(), Diagnostics> {
@@ -359,5 +375,9 @@ mod tests {
         let mut p = vec![b']'; MAX_OBJECTS + 1];
         p.push(b'.');
         assert_eq!(run(&p, 0).unwrap_err().0[0].code, "E0801");
+        // A single list, of a thousand items more each time.
+        let items = [b"(".as_slice(), &[b'N'; 1000], b"e"].concat();
+        let long = [b"]".as_slice(), &items.repeat(MAX_VALUES / 1000 + 1), b"."].concat();
+        assert_eq!(run(&long, 0).unwrap_err().0[0].code, "E0801");
     }
 }

@@ -1,26 +1,34 @@
 //! The names that pickles may import, and what is made when they are called.
 
-use super::{Machine, Name, Object, Storage, Value, View, number};
+use super::{MAX_RANK, Machine, Name, Object, Storage, Value, View, number};
 use crate::import::Element;
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Place};
+
+/// Longest key of a storage: keys are numbers, and each storage has its own copy.
+const MAX_KEY_BYTES: usize = 256;
 
 impl Machine<'_> {
     /// Applies one of the known names to its arguments.
     pub(super) fn call(&mut self, how: &str) -> Result<(), Diagnostics> {
         let (args, callee) = (self.pop()?, self.pop()?);
-        let Some(args) = self.tuple(args) else { return Err(self.broken("arguments are no tuple")) };
+        let Some(args) = self.items(args) else { return Err(self.broken("arguments are no tuple")) };
         let name = match self.object(callee) {
             Some(Object::Name(n)) => *n,
             Some(Object::Opaque) => Name::Opaque,
             _ => return Err(self.broken(format!("something is {how} that is no name"))),
         };
-        match (name, args.as_slice()) {
+        match (name, args) {
             (Name::OrderedDict, []) => self.push_object(Object::Dict(Vec::new())),
             (Name::OrderedDict, &[items]) => {
-                let pairs: Option<Vec<(Value, Value)>> = self.tuple(items).and_then(|items| {
-                    items.into_iter().map(|i| self.tuple(i)?.try_into().ok().map(|[k, v]: [Value; 2]| (k, v))).collect()
-                });
+                // The same list may be given again and again.
+                let copied = self.items(items).map_or(0, <[Value]>::len);
+                self.count(copied)?;
+                let pair = |&item: &Value| {
+                    let &[key, value] = self.items(item)? else { return None };
+                    Some((key, value))
+                };
+                let pairs: Option<Vec<(Value, Value)>> = self.items(items).and_then(|i| i.iter().map(pair).collect());
                 match pairs {
                     Some(pairs) => self.push_object(Object::Dict(pairs)),
                     None => Err(self.broken("a dict is made of something that is no list of pairs")),
@@ -28,8 +36,12 @@ impl Machine<'_> {
             }
             (Name::RebuildTensor, &[storage, offset, shape, strides, ..]) => {
                 let view = self.view(storage, offset, shape, strides);
-                let Some(view) = view else { return Err(self.broken("a tensor has wrong arguments")) };
-                self.push_object(Object::Tensor(view))
+                match view {
+                    Some(view) => self.push_object(Object::Tensor(view)),
+                    None => {
+                        Err(self.broken(format!("a tensor has wrong arguments or more than {MAX_RANK} dimensions")))
+                    }
+                }
             }
             (Name::RebuildParameter, &[tensor, ..]) => self.push(tensor),
             (Name::Size, &[numbers]) => self.push(numbers),
@@ -46,18 +58,20 @@ impl Machine<'_> {
 
     /// A storage from `('storage', type, key, location, elements[, None])`.
     pub(super) fn storage(&self, id: Value) -> Result<Storage, Diagnostics> {
-        let id = self.tuple(id).unwrap_or_default();
-        let (tag, ty, key, count, view) = match *id.as_slice() {
-            [tag, ty, key, _location, count] => (tag, ty, key, count, Value::None),
-            [tag, ty, key, _location, count, view] => (tag, ty, key, count, view),
+        let (tag, ty, key, count, view) = match self.items(id) {
+            Some(&[tag, ty, key, _location, count]) => (tag, ty, key, count, Value::None),
+            Some(&[tag, ty, key, _location, count, view]) => (tag, ty, key, count, view),
             _ => return Err(self.broken("a reference to data has the wrong form")),
         };
         let element = match self.object(ty) {
             Some(Object::Name(Name::StorageType(e))) => *e,
             _ => return Err(self.broken("a reference to data has no element type")),
         };
-        match (self.str(tag).as_deref(), self.str(key), number(count), view) {
-            (Some("storage"), Some(key), Some(elements), Value::None) => Ok(Storage { key, element, elements }),
+        let key = self.str(key).filter(|k| k.len() <= MAX_KEY_BYTES);
+        match (self.str(tag), key, number(count), view) {
+            (Some("storage"), Some(key), Some(elements), Value::None) => {
+                Ok(Storage { key: key.to_string(), element, elements })
+            }
             (Some("storage"), Some(_), Some(_), _) => {
                 let d = Diagnostic::error("E0320", "the file has storages that are views of others");
                 let d = d.class(Class::Unsupported).at(Place::Byte(self.op_at as u64), "");

@@ -1,6 +1,6 @@
 //! The opcodes: what each does to stack, marks, memo and objects.
 
-use super::{Machine, Object, Value};
+use super::{MAX_OBJECTS, Machine, Object, Value};
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Place};
 
@@ -20,7 +20,7 @@ impl Machine<'_> {
             b'.' => return Ok(true),
             b'(' => {
                 self.marks.push(self.stack.len());
-                self.limit(self.marks.len())?;
+                self.limit(self.marks.len(), MAX_OBJECTS)?;
             }
             b'0' => drop(self.pop()?),
             b'1' => drop(self.pop_mark()?),
@@ -70,7 +70,7 @@ impl Machine<'_> {
                 let (Some(module), Some(name)) = (self.str(module), self.str(name)) else {
                     return Err(self.broken("an import without names"));
                 };
-                let name = self.import(&module, &name)?;
+                let name = self.import(module, name)?;
                 self.push_object(Object::Name(name))?;
             }
             b'R' => self.call("called")?,
