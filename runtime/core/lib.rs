@@ -22,7 +22,7 @@ mod trace;
 #[path = "../src/workers.rs"]
 mod workers;
 
-use abi::{Model, NULL_ARGUMENT, Par};
+use abi::{Model, Par};
 use core::ffi::c_char;
 
 /// See [`driver::infer`].
@@ -73,20 +73,6 @@ pub unsafe extern "C" fn rescc_core_arena_bytes(model: *const Model, batch: u32,
     match unsafe { model.as_ref() } {
         Some(model) => driver::arena_bytes(model, batch, threads),
         None => 0,
-    }
-}
-
-/// See [`driver::check`].
-///
-/// # Safety
-/// `model` is null or valid.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn rescc_core_check(model: *const Model) -> i32 {
-    // SAFETY: the caller's promise.
-    match unsafe { model.as_ref() } {
-        // SAFETY: likewise.
-        Some(model) => unsafe { driver::check(&model.code) },
-        None => NULL_ARGUMENT,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The contract between generated code and the runtime: the model descriptor and the C API.
 //!
 //! The back end writes a [`Model`] and its tables as data with relocations; the runtime only reads them. All
-//! structs are `repr(C)`, little-endian, naturally aligned; `backends/object/model.rs` writes the same layout
+//! structs are `repr(C)`, little-endian, naturally aligned; `backends/src/object/model.rs` writes the same layout
 //! and a test compares sizes and offsets.
 
 /// `void kernel(unsigned char *const *params, int64_t lo, int64_t hi, unsigned char *scratch)`
@@ -74,6 +74,7 @@ pub struct Code {
 /// A compiled model. Everything it points to is read-only and lives as long as the program.
 #[repr(C)]
 pub struct Model {
+    /// [`ABI`]. For debuggers and tools: the driver is linked with the model that it runs, and does not look.
     pub abi: u32,
     /// Images of an inference: any multiple of this, which is a multiple of `code.group`.
     pub batch: u32,

@@ -38,6 +38,8 @@ impl Layout {
         } else {
             (job, job)
         };
+        // Never empty: 0 bytes mean that there is no such arena.
+        let end = end.max(ALIGN);
         Some(Layout {
             scratch: usize::try_from(scratch).ok()?,
             scratch_stride: usize::try_from(scratch_stride).ok()?,

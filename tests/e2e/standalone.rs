@@ -1,7 +1,9 @@
 //! The executable as a program: exit codes, streams, files, the shape of the ELF file, the objects it is made of.
 
 use super::{output, path, rescc, run};
-use crate::{root, test};
+use crate::{root, skip, test};
+use backends::exec::runs_here;
+use ir::target::X86_64_V4;
 use libtest_mimic::Trial;
 use object::read::archive::ArchiveFile;
 use object::read::elf::{ElfFile64, FileHeader, ProgramHeader};
@@ -17,14 +19,23 @@ use std::sync::OnceLock;
 pub fn tests() -> Vec<Trial> {
     vec![
         test("e2e::standalone::exit_codes", exit_codes),
+        match runs_here(&X86_64_V4) {
+            true => skip(OTHER_CPU, "this machine runs every target"),
+            false => test(OTHER_CPU, other_cpu),
+        },
         test("e2e::standalone::standard_streams", standard_streams),
         test("e2e::standalone::outputs_appear_whole_or_not", outputs),
+        test("e2e::standalone::standard_output_that_is_a_file", standard_output),
+        test("e2e::standalone::names_links_and_leftovers", names),
+        test("e2e::standalone::memory_that_cannot_grow_is_a_limit", out_of_memory),
         test("e2e::standalone::eight_threads_on_one_processor", oversubscribed),
         test("e2e::standalone::a_hardened_elf_file_without_libraries", elf_file),
         test("e2e::standalone::the_core_needs_memory_functions_only", core_object),
         test("e2e::standalone::the_host_needs_the_model_only", host_library),
     ]
 }
+
+const OTHER_CPU: &str = "e2e::standalone::code_for_another_cpu_is_no_bug";
 
 /// An executable and a folder with a picture, made once.
 fn made() -> &'static Path {
@@ -94,6 +105,21 @@ fn exit_codes() {
     }
 }
 
+/// It says what the executable needs and how one for this CPU is made.
+fn other_cpu() {
+    let dir = super::directory();
+    let (model, exe) = (dir.path().join("m.rir"), dir.path().join("m"));
+    rescc(&["new", "cifar-resnet8", "--width", "8", "-o", path(&model)]);
+    rescc(&["compile", path(&model), "--target", "x86-64-v4", "-o", path(&exe)]);
+    let out = output(&exe, &["--bench", "--iterations", "1"]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(4), "{said}");
+    for part in ["this CPU lacks instructions", "it is for x86-64-v4", "--target native"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains("bug"), "{said}");
+}
+
 fn standard_streams() {
     let picture = at("picture.ppm");
     let start = |args: &[&str], stdout: Stdio| {
@@ -150,6 +176,50 @@ fn outputs() {
     assert_eq!(out.status.code(), Some(3), "an output is no input");
 }
 
+/// It is written where it is: what stood there stays, and so does `/dev/stdout`.
+fn standard_output() {
+    let dir = super::directory();
+    let (picture, y, file) = (at("picture.ppm"), dir.path().join("y.npy"), dir.path().join("out"));
+    run(&exe(), &[&picture, "--out", path(&y)]);
+    let expected = fs::read(&y).expect("it was written");
+    for name in ["-", "/dev/stdout"] {
+        fs::write(&file, "before").expect("a file can be written");
+        let stdout = File::options().append(true).open(&file).expect("it is there");
+        let mut c = Command::new(exe());
+        let status = c.args([picture.as_str(), "--out", name]).current_dir(dir.path()).stdout(stdout).status();
+        assert!(status.expect("the executable starts").success(), "{name}");
+        let written = fs::read(&file).expect("it is there");
+        assert!(written.starts_with(b"before") && written.ends_with(&expected), "{name}");
+    }
+    assert!(!dir.path().join("-").exists());
+}
+
+/// A name of 250 bytes is written, a link stays one, and what a process of the same number has left is in nobody's way.
+fn names() {
+    let dir = super::directory();
+    let (picture, long) = (at("picture.ppm"), "y".repeat(250));
+    let (target, link, y) = (dir.path().join(&long), dir.path().join("link.npy"), dir.path().join("y.npy"));
+    run(&exe(), &[&picture, "--out", path(&target)]);
+    fs::write(&target, "old").expect("a file can be written");
+    std::os::unix::fs::symlink(&long, &link).expect("a link can be made");
+    run(&exe(), &[&picture, "--out", path(&link)]);
+    assert!(link.is_symlink());
+    assert_eq!(super::npy(&target).len(), 10);
+    let script = "touch \"$2.$$.tmp\"; exec \"$0\" \"$1\" --out \"$2\"";
+    run(Path::new("sh"), &["-c", script, path(&exe()), &picture, path(&y)]);
+    assert_eq!(super::npy(&y).len(), 10);
+}
+
+/// A picture without an end, in 64 MiB.
+fn out_of_memory() {
+    let zeros = File::open("/dev/zero").expect("Linux has /dev/zero");
+    let mut c = Command::new("sh");
+    c.args(["-c", "ulimit -v 65536; exec \"$0\" - --threads 1", path(&exe())]).stdin(zeros);
+    let out = c.output().expect("a shell");
+    assert_eq!(String::from_utf8_lossy(&out.stderr), "error: out of memory\n");
+    assert_eq!(out.status.code(), Some(6));
+}
+
 fn oversubscribed() {
     let program = path(&exe()).to_string();
     let info = run(Path::new("taskset"), &["-c", "0", &program, "--info", "--json"]);
@@ -191,13 +261,7 @@ fn core_object() {
     assert!(undefined(&file).is_subset(&allowed), "{:?}", undefined(&file));
     let exported: BTreeSet<_> =
         file.symbols().filter(|s| s.is_global() && s.is_definition()).filter_map(|s| s.name().ok()).collect();
-    let expected = [
-        "rescc_core_arena_bytes",
-        "rescc_core_check",
-        "rescc_core_infer",
-        "rescc_core_infer_traced",
-        "rescc_core_strerror",
-    ];
+    let expected = ["rescc_core_arena_bytes", "rescc_core_infer", "rescc_core_infer_traced", "rescc_core_strerror"];
     assert_eq!(exported, expected.into());
     // The only mutable byte is the memo of the CPU's level.
     let writable = |s: &object::Section| matches!(s.flags(), object::SectionFlags::Elf { sh_flags, .. } if sh_flags.contains(elf::SHF_WRITE));

@@ -4,6 +4,8 @@ use super::train::{checkpoints_of, set_up};
 use crate::command::{Scratch, rescc};
 use crate::test;
 use libtest_mimic::Trial;
+use runtime::host::train::checkpoint;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,8 +15,10 @@ pub fn tests() -> Vec<Trial> {
         test("e2e::trainer::checkpoints_are_those_of_train", same_bytes),
         test("e2e::trainer::either_goes_on_with_the_others_checkpoint", resume),
         test("e2e::trainer::a_signal_leaves_a_checkpoint", signal),
+        test("e2e::trainer::goes_on_when_nobody_reads_its_progress", unread),
         test("e2e::trainer::help_says_what_it_was_made_for", help),
         test("hostile::trainer::command_line_data_and_checkpoints", hostile),
+        test("hostile::trainer::a_checkpoint_of_less_than_a_batch", forged),
         test("hostile::trainer::a_loss_that_is_no_number", not_finite),
         test("hostile::trainer::networks_that_cannot_see_cifar", unfit),
     ]
@@ -62,7 +66,7 @@ fn same_bytes() {
         }
         let log = String::from_utf8(dir.read(&format!("{there}/log.csv"))).expect("text");
         let error: f64 = log.lines().last().and_then(|l| l.rsplit(',').next()?.parse().ok()).expect("a test error");
-        let (_, said, _) = trainer(&dir, recipe, "once-more", &RUN);
+        let (_, said, _) = trainer(&dir, recipe, &format!("{recipe}-again"), &RUN);
         assert!(said.contains(&format!("test error {:.2} %", 100.0 * error)), "{said}{log}");
     }
     // What is compiled in has an influence too.
@@ -112,6 +116,17 @@ fn signal() {
     }
 }
 
+fn unread() {
+    let dir = set_up();
+    compile(&dir, "he2015", &[]);
+    let mut c = Command::new(dir.path("he2015"));
+    c.arg(dir.path("")).args(["--out", &dir.path("run")]).args(RUN);
+    let mut child = c.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the trainer starts");
+    drop(child.stderr.take());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert!(checkpoints_of(&dir, "run").iter().any(|name| name == LAST));
+}
+
 fn help() {
     let dir = set_up();
     compile(&dir, "fast", &[]);
@@ -145,6 +160,7 @@ fn hostile() {
     fails(run("run", &["--resume"]), 3, &["there is no checkpoint"]);
     let (code, _, progress) = run("run", &RUN);
     assert_eq!(code, Some(0), "{progress}");
+    fails(run("run", &["--iters", "3"]), 2, &[LAST, "there is a run already"]);
     let file = format!("run/{LAST}");
     let whole = dir.read(&file);
     for at in [0, 40, 500, whole.len() - 1] {
@@ -155,6 +171,9 @@ fn hostile() {
     }
     dir.write(&file, &whole[..100]);
     fails(run("run", &["--resume"]), 3, &[LAST, "it is damaged"]);
+    // The limit is the network's, so that a large one reads what it has written.
+    fs::File::create(dir.path(&file)).and_then(|f| f.set_len(20 << 20)).expect("a sparse file");
+    fails(run("run", &["--resume"]), 6, &[LAST, "larger than the limit of 16 MiB"]);
     dir.write(&file, &whole);
     let with = |more: &[&str]| {
         compile(&dir, "he2015", more);
@@ -171,6 +190,30 @@ fn hostile() {
     fails(run("run", &RUN), 3, &["data_batch_3.bin", "label 200 of record 0"]);
     fs::remove_file(dir.path("data_batch_3.bin")).expect("it is there");
     fails(run("run", &RUN), 3, &["data_batch_3.bin", "no such file"]);
+}
+
+/// Its hash is right, and its run is one on the data that there are.
+fn forged() {
+    let dir = set_up();
+    compile(&dir, "he2015", &[]);
+    let (code, _, progress) = trainer(&dir, "he2015", "run", &RUN);
+    assert_eq!(code, Some(0), "{progress}");
+    for label in 1..=5u8 {
+        dir.write(&format!("data_batch_{label}.bin"), [&[label][..], &[0; 3072]].concat());
+    }
+    let file = format!("run/{LAST}");
+    let mut bytes = dir.read(&file);
+    let run = checkpoint::run(&mut bytes).expect("a good checkpoint");
+    let mut replace = |from: &str, to: &str| {
+        let at = bytes.windows(64).position(|w| w == from.as_bytes()).expect("64 digits");
+        bytes[at..][..64].copy_from_slice(to.as_bytes());
+        rescc::store::hex(&Sha256::digest(&bytes))
+    };
+    let hash = replace(&run.data, &checkpoint::fingerprint(1..=5));
+    replace(&"0".repeat(64), &hash);
+    dir.write(&file, bytes);
+    let words = ["a batch of 16 pictures is more than the 5 that there are"];
+    fails(trainer(&dir, "he2015", "run", &["--resume"]), 3, &words);
 }
 
 fn not_finite() {

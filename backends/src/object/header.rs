@@ -72,7 +72,7 @@ uint32_t @P@_abi_version(void);
 
 typedef struct {
   const char *name, *version, *target;
-  uint64_t macs, params;            /* multiply-adds of one run; weights of the network as it was written */
+  uint64_t macs, params;            /* multiply-adds of one image; weights of the network as it was written */
   uint32_t batch_min, batch_max;    /* every multiple of batch_min up to batch_max */
   uint32_t classes, n_inputs, n_outputs, n_taps;
   uint8_t weights_sha256[32];

@@ -43,12 +43,13 @@ pub fn kernel_prefix(prefix: &str) -> String {
     format!("{prefix}_k")
 }
 
-/// `name` as a prefix of C symbols: letters, digits and `_`, not starting with a digit.
+/// `name` as a prefix of C symbols, before their `_`: letters, digits and `_`, not starting with a digit.
 pub fn prefix_of(name: &str) -> String {
     let mut prefix: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if !prefix.starts_with(|c: char| c.is_ascii_alphabetic()) {
         prefix.insert_str(0, "m_");
     }
+    prefix.truncate(prefix.trim_end_matches('_').len());
     prefix
 }
 

@@ -140,6 +140,7 @@ fn a_model_exports_its_api_alone_and_compiles_to_the_same_bytes() {
     let text = header(&desc("net", &program, &[]));
     assert_eq!(text.matches("*/").count(), text.matches("/*").count(), "a name ends the comment");
     assert!(!text.contains('@'), "a placeholder is left");
+    assert!(text.contains("multiply-adds of one image"), "`macs` is not of one run, which may be of a batch");
 }
 
 #[test]
@@ -177,6 +178,7 @@ fn any_name_becomes_a_c_prefix() {
     assert_eq!(prefix_of("resnet50"), "resnet50");
     assert_eq!(prefix_of("cifar-resnet20.v2"), "cifar_resnet20_v2");
     assert_eq!(prefix_of("50 layers"), "m_50_layers");
-    assert_eq!(prefix_of("é"), "m__");
-    assert_eq!(prefix_of(""), "m_");
+    assert_eq!(prefix_of("é"), "m");
+    assert_eq!(prefix_of("net_"), "net");
+    assert_eq!(prefix_of(""), "m");
 }

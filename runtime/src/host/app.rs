@@ -8,7 +8,7 @@ use super::image::{self, Image};
 use super::npy::{self, Data};
 use super::pool::Pool;
 use super::preprocess::Recipe;
-use super::{Error, Kind, bench, json, report, topk};
+use super::{Error, Kind, MAX_FILE_BYTES, bench, json, report, topk};
 use crate::abi::Model;
 use alloc::format;
 use alloc::string::String;
@@ -16,9 +16,9 @@ use alloc::vec::Vec;
 
 /// What the program needs of the system that it runs on.
 pub trait System {
-    /// A whole file of at most [`super::MAX_FILE_BYTES`]; `-` is standard input.
-    fn read(&self, path: Path) -> Result<Vec<u8>, Error>;
-    /// Replaces or makes a file.
+    /// A whole file of at most `most` bytes; `-` is standard input.
+    fn read(&self, path: Path, most: u64) -> Result<Vec<u8>, Error>;
+    /// Replaces or makes a file; `-` is standard output.
     fn write(&self, path: Path, bytes: &[u8]) -> Result<(), Error>;
     /// Standard output. Ends the program if that is gone.
     fn print(&self, text: &str);
@@ -97,26 +97,35 @@ impl<'a> App<'a> {
         let mut y = alloc::vec![0.0; engine.batch() * engine.classes()];
         let (elements, classes) = (engine.image_elements(), engine.classes());
         for paths in self.args.files.chunks(engine.batch()) {
-            let mut loaded = Vec::with_capacity(paths.len());
+            // The error of each path, as JSON; pictures stand in the batch one after the other.
+            let mut errors = Vec::with_capacity(paths.len());
+            let mut loaded = 0;
             for &path in paths {
-                match self.picture(path, &recipe) {
+                errors.push(match self.picture(path, &recipe) {
                     Ok(image) => {
-                        recipe.apply(&image, &mut x[loaded.len() * elements..][..elements]);
-                        loaded.push(path);
+                        recipe.apply(&image, &mut x[loaded * elements..][..elements]);
+                        loaded += 1;
+                        None
                     }
                     Err(error) => {
                         failed = true;
-                        results.push(report::error_to_json(&display(path), &error));
+                        let said = report::error_to_json(&display(path), &error);
                         self.system.complain(&Failure::about(path)(error).message());
+                        Some(said)
                     }
+                });
+            }
+            if loaded > 0 {
+                x[loaded * elements..].fill(0.0);
+                engine.run(&x, &mut y)?;
+            }
+            let mut rows = y.chunks_exact(classes);
+            for (path, error) in paths.iter().zip(errors) {
+                if let Some(said) = error {
+                    results.push(said);
+                    continue;
                 }
-            }
-            if loaded.is_empty() {
-                continue;
-            }
-            x[loaded.len() * elements..].fill(0.0);
-            engine.run(&x, &mut y)?;
-            for (path, y) in loaded.iter().zip(y.chunks_exact(classes)) {
+                let y = rows.next().unwrap_or(&[]);
                 let answers = topk::top(y, self.args.top);
                 match self.args.json {
                     true => results.push(report::answers_to_json(self.model(), &display(path), &answers)),
@@ -135,7 +144,7 @@ impl<'a> App<'a> {
     }
 
     fn picture(&self, path: Path, recipe: &Recipe) -> Result<Image, Error> {
-        let image = image::decode(&self.system.read(path)?)?;
+        let image = image::decode(&self.system.read(path, MAX_FILE_BYTES)?)?;
         if recipe.resize.is_none() && (image.width, image.height) != (recipe.width, recipe.height) {
             self.system.complain(&format!(
                 "note: {}: {}x{} pixels; the model takes {}x{} and does not resize, so the centre is used\n",
@@ -161,7 +170,7 @@ impl<'a> App<'a> {
     /// Inputs of an array: f32 as they are, u8 as pixels.
     fn array(&self, path: Path) -> Result<i32, Failure> {
         let about = Failure::about(path);
-        let bytes = self.system.read(path).map_err(&about)?;
+        let bytes = self.system.read(path, MAX_FILE_BYTES).map_err(&about)?;
         let array = npy::parse(&bytes).map_err(&about)?;
         let m = self.model();
         let (c, h, w) = (m.channels as usize, m.height as usize, m.width as usize);
@@ -219,7 +228,7 @@ impl<'a> App<'a> {
     fn eval(&self, path: Path) -> Result<i32, Failure> {
         let about = Failure::about(path);
         let recipe = Recipe::of_model(self.model())?;
-        let bytes = self.system.read(path).map_err(&about)?;
+        let bytes = self.system.read(path, MAX_FILE_BYTES).map_err(&about)?;
         let array;
         let set = match self.args.eval_labels {
             None if bytes.starts_with(b"\x93NUMPY") => {
@@ -230,7 +239,7 @@ impl<'a> App<'a> {
             None => Set::cifar(&bytes, &recipe).map_err(&about)?,
             Some(labels) => {
                 let about_labels = Failure::about(labels);
-                let text = String::from_utf8(self.system.read(labels).map_err(&about_labels)?)
+                let text = String::from_utf8(self.system.read(labels, MAX_FILE_BYTES).map_err(&about_labels)?)
                     .map_err(|_| about_labels(Error::new(Kind::Invalid, "the labels are not UTF-8 text")))?;
                 array = npy::parse(&bytes).map_err(&about)?;
                 Set::pixels(&array, &text, &recipe).map_err(&about)?

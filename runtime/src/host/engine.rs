@@ -1,6 +1,7 @@
 //! A model with its arena and threads, ready to run: the safe face of the driver.
 
 use super::pool::Pool;
+use super::report::text;
 use super::{Error, Kind};
 use crate::abi::{MAX_WORKERS, Model, OK, Par};
 use crate::driver;
@@ -143,8 +144,7 @@ impl<'a> Engine<'a> {
         if code == OK {
             return Ok(());
         }
-        let what = driver::strerror(code).to_str().unwrap_or("unknown error");
-        Err(Error::new(Kind::Model, format!("inference failed with code {code}: {what}")))
+        Err(Error::of_status("inference", code, text(self.model().code.target)))
     }
 
     /// Answers for any number of images, padded to whole batches with zeros. `fill(i, x)` writes image `i`,

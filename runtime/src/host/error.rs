@@ -1,5 +1,8 @@
 //! What can go wrong with a user's file or request.
 
+use crate::abi::CPU_LACKS_FEATURE;
+use crate::driver;
+use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
@@ -37,6 +40,16 @@ impl Error {
         Error { kind, what: what.into(), at: None, help: None }
     }
 
+    /// A status of the driver that is not `OK`. `target` is the CPU that the code was compiled for.
+    pub fn of_status(doing: &str, status: i32, target: &str) -> Error {
+        let what = driver::strerror(status).to_str().unwrap_or("unknown error");
+        if status == CPU_LACKS_FEATURE {
+            let help = format!("it is for {target}: compile it with --target native on this machine, or for x86-64-v2");
+            return Error::new(Kind::Unsupported, what).help(help);
+        }
+        Error::new(Kind::Model, format!("{doing} failed with code {status}: {what}"))
+    }
+
     pub fn at(mut self, byte: u64) -> Error {
         self.at = Some(byte);
         self
@@ -63,3 +76,16 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cpu_that_is_too_old_is_no_bug() {
+        let e = Error::of_status("inference", CPU_LACKS_FEATURE, "x86-64-v4");
+        assert_eq!(e.kind, Kind::Unsupported);
+        assert!(e.help.is_some_and(|h| h.contains("for x86-64-v4") && h.contains("--target native")));
+        assert_eq!(Error::of_status("inference", crate::abi::MISALIGNED, "x86-64-v4").kind, Kind::Model);
+    }
+}

@@ -126,6 +126,9 @@ impl Outcome {
 /// Runs the whole set.
 pub fn evaluate(engine: &mut Engine, set: &Set, recipe: &Recipe, keep_logits: bool) -> Result<Outcome, Error> {
     let classes = engine.classes();
+    if set.is_empty() {
+        return Err(Error::new(Kind::Invalid, "there are no pictures").help("give at least one"));
+    }
     if let Some(i) = (0..set.len()).find(|&i| set.label(i) >= classes) {
         let what = format!("label {} of picture {i} is not below the model's {classes} classes", set.label(i));
         return Err(Error::new(Kind::Invalid, what));

@@ -14,7 +14,11 @@ pub struct Failure {
 
 impl Failure {
     pub fn about(path: Path) -> impl Fn(Error) -> Failure {
-        move |error| Failure { error, file: Some(display(path)) }
+        move |error: Error| {
+            let is_output = path == b"-" && error.kind == Kind::Write;
+            let file = if is_output { "standard output".into() } else { display(path) };
+            Failure { error, file: Some(file) }
+        }
     }
 
     /// What happened, where, what to do.
@@ -66,7 +70,19 @@ fn usual_help(kind: Kind) -> &'static str {
     }
 }
 
-/// How a file is named in messages.
+/// How an input is named in messages.
 pub fn display(path: Path) -> String {
     if path == b"-" { "standard input".into() } else { lossy(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dash_is_input_or_output() {
+        let message = |kind| Failure::about(b"-")(Error::new(kind, "gone")).message();
+        assert!(message(Kind::Read).starts_with("error: standard input: gone"));
+        assert!(message(Kind::Write).starts_with("error: standard output: gone"));
+    }
 }

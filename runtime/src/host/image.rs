@@ -18,8 +18,8 @@ use zune_png::error::PngDecodeErrors;
 
 /// Most pixels of a picture.
 pub const MAX_PIXELS: u64 = 64_000_000;
-/// Most bytes of a decoded picture.
-pub const MAX_DECODED_BYTES: u64 = 512 << 20;
+/// Most bytes that a PNG's data may unpack to: more than any picture within the limit on pixels.
+const MAX_INFLATED_BYTES: usize = 512 << 20;
 /// Most passes over a progressive JPEG: real files have about ten, hostile ones thousands.
 const MAX_SCANS: usize = 100;
 
@@ -47,14 +47,10 @@ pub fn decode(bytes: &[u8]) -> Result<Image, Error> {
     }
 }
 
-fn checked_pixels(width: u64, height: u64, bytes_per_pixel: u64) -> Result<u64, Error> {
-    if width == 0 || height == 0 {
-        return Err(Error::new(Kind::Invalid, format!("the picture is {width}x{height}")));
-    }
-    let pixels = width.checked_mul(height).filter(|&n| n <= MAX_PIXELS);
-    let bytes = pixels.and_then(|n| n.checked_mul(bytes_per_pixel)).filter(|&n| n <= MAX_DECODED_BYTES);
-    match (pixels, bytes) {
-        (Some(n), Some(_)) => Ok(n),
+fn checked_pixels(width: u64, height: u64) -> Result<u64, Error> {
+    match width.checked_mul(height) {
+        Some(0) => Err(Error::new(Kind::Invalid, format!("the picture is {width}x{height}"))),
+        Some(pixels) if pixels <= MAX_PIXELS => Ok(pixels),
         _ => Err(Error::new(Kind::Limit, format!("{width}x{height} pixels are more than the limit of 64 million"))
             .help("make it smaller first")),
     }
@@ -76,7 +72,7 @@ fn options() -> DecoderOptions {
         .set_strict_mode(true)
         .set_max_width(MAX_PIXELS as usize)
         .set_max_height(MAX_PIXELS as usize)
-        .inflate_set_limit(MAX_DECODED_BYTES as usize)
+        .inflate_set_limit(MAX_INFLATED_BYTES)
         .jpeg_set_max_scans(MAX_SCANS)
         .png_set_decode_animated(false)
 }
@@ -94,7 +90,7 @@ fn jpeg(bytes: &[u8]) -> Result<Image, Error> {
     decoder.decode_headers().map_err(damaged)?;
     let info = decoder.info().ok_or_else(|| truncated("JPEG", bytes))?;
     let (width, height) = (usize::from(info.width), usize::from(info.height));
-    checked_pixels(width as u64, height as u64, 3)?;
+    checked_pixels(width as u64, height as u64)?;
     let channels = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => 1,
         Some(ColorSpace::YCbCr | ColorSpace::RGB) => 3,
@@ -121,7 +117,7 @@ fn png(bytes: &[u8]) -> Result<Image, Error> {
             Error::new(Kind::Unsupported, "16-bit pictures are not read").help("convert it to 8 bits a channel")
         );
     }
-    checked_pixels(width as u64, height as u64, 4)?;
+    checked_pixels(width as u64, height as u64)?;
     let channels = decoder.colorspace().map_or(0, |c| c.num_components());
     let pixels = decoder.decode_raw().map_err(damaged)?;
     finish("PNG", bytes, width, height, pixels, channels)
@@ -158,7 +154,7 @@ fn ppm(bytes: &[u8]) -> Result<Image, Error> {
         return Err(Error::new(Kind::Unsupported, format!("PPM with a greatest value of {most} is not read"))
             .help("scale it to 255"));
     }
-    let pixels = checked_pixels(width, height, 3)? as usize;
+    let pixels = checked_pixels(width, height)? as usize;
     let data = bytes.get(at + 1..).unwrap_or(&[]);
     let len_bytes = pixels * channels;
     if data.len() < len_bytes {

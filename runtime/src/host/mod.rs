@@ -22,5 +22,5 @@ pub mod train;
 
 pub use error::{Error, Kind};
 
-/// Largest file that is read.
+/// Largest file that is read, but for checkpoints, which are as large as their network.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;

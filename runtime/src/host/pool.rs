@@ -32,12 +32,14 @@ pub struct Pool {
     /// Helpers that sleep or are about to; whether the caller does.
     sleepers: AtomicU32,
     caller_sleeps: AtomicBool,
+    /// Whether a `run` has the helpers.
+    busy: AtomicBool,
     stop: AtomicBool,
     task: UnsafeCell<Task>,
 }
 
-// SAFETY: `task` is written before its round is published, and read only by whoever took an index of that round,
-// which keeps `run` from returning and so from writing the next.
+// SAFETY: `task` is written by the one `run` that is not `busy` yet, before its round is published, and read only by
+// whoever took an index of that round, which keeps `run` from returning and so from letting another write the next.
 unsafe impl Sync for Pool {}
 // SAFETY: the pointer in `task` is only used inside `run`.
 unsafe impl Send for Pool {}
@@ -58,12 +60,13 @@ impl Pool {
             ends: AtomicU32::new(0),
             sleepers: AtomicU32::new(0),
             caller_sleeps: AtomicBool::new(false),
+            busy: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             task: UnsafeCell::new(Task { work: nothing, arg: core::ptr::null_mut() }),
         }
     }
 
-    /// This pool as an argument of `infer`. One inference at a time may use it.
+    /// This pool as an argument of `infer`. Of several inferences at once, one has the helpers.
     pub fn par(&self, threads: u32) -> Par {
         Par { ctx: core::ptr::from_ref(self).cast_mut().cast(), threads, run: Some(run) }
     }
@@ -138,8 +141,16 @@ impl Pool {
     /// Runs `work(arg, i)` for every i below `n`.
     ///
     /// # Safety
-    /// `work` may be called so, from any thread; one `run` at a time.
+    /// `work` may be called so, from any thread.
     unsafe fn run(&self, n: u32, work: Work, arg: *mut c_void) {
+        if self.busy.swap(true, Ordering::Acquire) {
+            // The helpers are another's: one index after the other is as right.
+            for index in 0..n {
+                // SAFETY: the caller's promise.
+                unsafe { work(arg, index) };
+            }
+            return;
+        }
         let round = self.round.load(Ordering::Relaxed).wrapping_add(1);
         // SAFETY: no helper holds an index of an earlier round, so none reads the task.
         unsafe { *self.task.get() = Task { work, arg } };
@@ -158,6 +169,7 @@ impl Pool {
             taken_here += 1;
         }
         self.wait_for_helpers(n - taken_here);
+        self.busy.store(false, Ordering::Release);
     }
 
     fn wait_for_helpers(&self, helpers: u32) {

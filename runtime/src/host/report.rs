@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::fmt::Write;
+use core::fmt::{self, Write};
 
 /// A string of the model's descriptor; empty if it is null or not UTF-8.
 pub fn text(s: *const u8) -> &'static str {
@@ -72,8 +72,23 @@ pub fn error_to_json(file: &str, error: &Error) -> String {
     }
 }
 
+/// What `--info` says; JSON has both kinds.
+enum Fact {
+    Text(String),
+    Number(u64),
+}
+
+impl fmt::Display for Fact {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Fact::Text(text) => f.write_str(text),
+            Fact::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
 /// Name and value of each fact that `--info` prints.
-fn facts(library: &dyn Library, threads: u32) -> Vec<(&'static str, String)> {
+fn facts(library: &dyn Library, threads: u32) -> Vec<(&'static str, Fact)> {
     let m = library.model();
     let hash: String = m.weights_sha256.iter().map(|b| format!("{b:02x}")).collect();
     let preprocess = match m.preprocess.known {
@@ -98,20 +113,20 @@ fn facts(library: &dyn Library, threads: u32) -> Vec<(&'static str, String)> {
         }
     };
     alloc::vec![
-        ("name", text(m.name).to_string()),
-        ("compiler", format!("rescc {}", text(m.version))),
-        ("target", text(m.code.target).to_string()),
-        ("input", format!("f32[{},{},{},{}]", m.batch, m.channels, m.height, m.width)),
-        ("output", format!("f32[{},{}]", m.batch, m.classes)),
-        ("labels", if label(m, 0).is_some() { "yes" } else { "no" }.to_string()),
-        ("preprocess", preprocess),
-        ("parameters", m.params.to_string()),
-        ("multiply-adds", m.macs.to_string()),
-        ("kernel calls", m.code.n_calls.to_string()),
-        ("weights bytes", m.weights_bytes.to_string()),
-        ("weights sha256", hash),
-        ("arena bytes", library.arena_bytes(m.batch, threads).to_string()),
-        ("threads", threads.to_string()),
+        ("name", Fact::Text(text(m.name).to_string())),
+        ("compiler", Fact::Text(format!("rescc {}", text(m.version)))),
+        ("target", Fact::Text(text(m.code.target).to_string())),
+        ("input", Fact::Text(format!("f32[{},{},{},{}]", m.batch, m.channels, m.height, m.width))),
+        ("output", Fact::Text(format!("f32[{},{}]", m.batch, m.classes))),
+        ("labels", Fact::Text(if label(m, 0).is_some() { "yes" } else { "no" }.to_string())),
+        ("preprocess", Fact::Text(preprocess)),
+        ("parameters", Fact::Number(m.params)),
+        ("multiply-adds", Fact::Number(m.macs)),
+        ("kernel calls", Fact::Number(m.code.n_calls.into())),
+        ("weights bytes", Fact::Number(m.weights_bytes)),
+        ("weights sha256", Fact::Text(hash)),
+        ("arena bytes", Fact::Number(library.arena_bytes(m.batch, threads) as u64)),
+        ("threads", Fact::Number(threads.into())),
     ]
 }
 
@@ -125,11 +140,11 @@ pub fn info_to_text(library: &dyn Library, threads: u32) -> String {
 /// `--info --json`: numbers as numbers, names with underscores.
 pub fn info_to_json(library: &dyn Library, threads: u32) -> String {
     let mut object = json::Object::new().string("schema", "rescc.info/1");
-    for (name, value) in facts(library, threads) {
+    for (name, fact) in facts(library, threads) {
         let name = name.replace([' ', '-'], "_");
-        object = match value.parse::<u64>() {
-            Ok(number) => object.raw(&name, number),
-            Err(_) => object.string(&name, &value),
+        object = match fact {
+            Fact::Text(value) => object.string(&name, &value),
+            Fact::Number(value) => object.raw(&name, value),
         };
     }
     object.end()

@@ -4,7 +4,7 @@ use super::model::colours;
 use crate::host::app::{self, System};
 use crate::host::engine::InProcess;
 use crate::host::pool::Pool;
-use crate::host::{Error, Kind, npy};
+use crate::host::{Error, Kind, npy, report};
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ struct Fake {
 }
 
 impl System for Fake {
-    fn read(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
+    fn read(&self, path: &[u8], _: u64) -> Result<Vec<u8>, Error> {
         let files = self.files.borrow();
         files.get(path).cloned().ok_or_else(|| Error::new(Kind::Read, "cannot be read: there is no such file"))
     }
@@ -84,6 +84,8 @@ fn run_on(side: u32, args: &[&str]) -> Ran {
         (b"u8.npy".to_vec(), std::mem::take(&mut u8_file)),
         (b"f32.npy".to_vec(), npy::write(&[1, 3, 8, 8], &[0.25f32; 192])),
         (b"labels.tsv".to_vec(), b"row\tclass\n0\t2\n1\t1\n".to_vec()),
+        (b"none.npy".to_vec(), npy::write(&[0, 8, 8, 3], &[0u8; 0])),
+        (b"none.tsv".to_vec(), Vec::new()),
     ]);
     let fake = Fake {
         files: RefCell::new(files),
@@ -135,6 +137,17 @@ fn json_is_one_document() {
 }
 
 #[test]
+fn json_has_the_order_of_the_arguments() {
+    for batch in ["1", "2", "3"] {
+        let r = run(&["green.ppm", "nothere", "red.ppm", "short.ppm", "--top=1", "--json", "--batch", batch]);
+        let at = |file: &str| r.out.find(&format!(r#"{{"file":"{file}""#)).unwrap_or_else(|| panic!("{}", r.out));
+        let places = ["green.ppm", "nothere", "red.ppm", "short.ppm"].map(at);
+        assert!(places.is_sorted(), "batch {batch}: {}", r.out);
+        assert!(r.out[places[2]..].starts_with(r#"{"file":"red.ppm","classes":[{"class":0,"#), "{}", r.out);
+    }
+}
+
+#[test]
 fn a_set_is_evaluated() {
     let r = run_on(32, &["--eval", "set.bin", "--predictions", "p.npy", "--logits", "l.npy", "--batch", "3"]);
     assert_eq!((r.code, r.out.as_str()), (0, "Acc@1 75.000 Acc@5 100.000 (3 of 4)\n"));
@@ -161,6 +174,9 @@ fn bad_sets_are_refused() {
     let r = run(&["--eval", "set.bin"]);
     assert_eq!(r.code, 2);
     assert!(r.err.contains("32x32") && r.err.contains("8x8"), "{}", r.err);
+    let r = run(&["--eval", "none.npy", "--eval-labels", "none.tsv"]);
+    assert_eq!((r.code, r.out.as_str()), (3, ""));
+    assert!(r.err.contains("none.npy: there are no pictures"), "{}", r.err);
 }
 
 #[test]
@@ -199,9 +215,9 @@ fn bench_counts_its_runs() {
         "{}",
         r.out
     );
-    // The fake clock goes on by a millisecond at each look.
+    // The fake clock goes on by a millisecond at each look: five runs of two, then three with the question for the time.
     let r = run(&["--bench", "0.1"]);
-    assert!(r.out.contains("batch 1, 2 threads, 34 runs") || r.out.contains("median 1.000 ms"), "{}", r.out);
+    assert!(r.out.contains("batch 1, 2 threads, 35 runs\nmedian 1.000 ms"), "{}", r.out);
 }
 
 #[test]
@@ -210,6 +226,16 @@ fn facts_are_aligned() {
     assert!(r.out.contains("name            hand-made\n"), "{}", r.out);
     assert!(r.out.contains("input           f32[1,3,8,8]\n"), "{}", r.out);
     assert!(run(&["--info", "--json"]).out.contains("\"weights_bytes\":48,"));
+}
+
+#[test]
+fn a_name_of_digits_is_a_string() {
+    let mut model = colours(8);
+    model.name = c"007".as_ptr().cast();
+    // SAFETY: the model is right.
+    let library = unsafe { InProcess::new(&model) };
+    let json = report::info_to_json(&library, 1);
+    assert!(json.contains("\"name\":\"007\","), "{json}");
 }
 
 #[test]

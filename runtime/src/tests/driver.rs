@@ -193,6 +193,15 @@ fn every_wrong_argument_has_its_code() {
     assert_eq!(infer(&m, px, py, 1, a, len, null()), BATCH_OUT_OF_RANGE);
 }
 
+/// 0 bytes would mean that the batch is out of range.
+#[test]
+fn a_model_without_intermediate_values_has_an_arena() {
+    let m = model(Vec::new(), 0, 0);
+    assert_eq!((driver::arena_bytes(&m, 1, 1), driver::arena_bytes(&m, 0, 1)), (64, 0));
+    assert_eq!(infer(&m, 1, 1, run_threads, 0).0, OK);
+    assert_eq!(infer(&m, 1, 2, run_threads, 0).0, OK);
+}
+
 #[test]
 fn arenas_beyond_the_address_space_are_refused() {
     let mut m = model(Vec::new(), u64::MAX - 10, 0);

@@ -3,6 +3,7 @@
 use super::model::mixer;
 use crate::host::engine::{Engine, InProcess};
 use crate::host::pool::Pool;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -64,4 +65,31 @@ fn inferences_on_a_pool_give_the_same_bits() {
             }
         });
     }
+}
+
+/// Engines of two threads on one pool: one has the helpers, the other does all of its work itself.
+#[test]
+fn inferences_at_once_give_the_same_bits() {
+    let (begin, wrong) = (Barrier::new(2), AtomicU32::new(0));
+    let run = |pool: &Pool, x: [f32; 3]| {
+        let model = mixer(12);
+        // SAFETY: the model is right.
+        let library = unsafe { InProcess::new(&model) };
+        let (mut expected, mut y) = ([0.0], [0.0]);
+        Engine::new(&library, 1, 1, pool).expect("fits").run(&x, &mut expected).expect("runs");
+        let mut engine = Engine::new(&library, 1, 3, pool).expect("fits");
+        for _ in 0..30 {
+            begin.wait();
+            let is_right = engine.run(&x, &mut y).is_ok() && y == expected;
+            wrong.fetch_add((!is_right).into(), Ordering::Relaxed);
+        }
+    };
+    with_pool(2, |pool| {
+        std::thread::scope(|s| {
+            for x in [[1.5, 2.5, 3.5], [4.5, 5.5, 6.5]] {
+                s.spawn(move || run(pool, x));
+            }
+        });
+    });
+    assert_eq!(wrong.into_inner(), 0);
 }

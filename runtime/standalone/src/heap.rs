@@ -61,13 +61,17 @@ fn class(layout: Layout) -> Option<usize> {
     (bytes <= SMALL_BYTES).then(|| (bytes.next_power_of_two().trailing_zeros() - LEAST_SHIFT) as usize)
 }
 
+fn out_of_memory() -> ! {
+    crate::system::complain("error: out of memory\n");
+    crate::start::exit(6)
+}
+
 /// Zero pages; a large mapping in huge pages where the system grants them (a sixth of the cost of the first touch).
 fn map(bytes: usize) -> *mut u8 {
     // SAFETY: a new anonymous mapping; advice cannot make it invalid.
     unsafe {
         let Ok(p) = mmap_anonymous(null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE) else {
-            crate::system::complain("error: out of memory\n");
-            crate::start::exit(6)
+            out_of_memory()
         };
         if bytes >= HUGE_PAGE {
             let _ = madvise(p, bytes, Advice::LinuxHugepage);
@@ -133,7 +137,7 @@ unsafe impl GlobalAlloc for Heap {
             // SAFETY: a mapping of ours; it may move.
             (None, None) => match unsafe { mremap(p.cast(), layout.size(), new_bytes, MremapFlags::MAYMOVE) } {
                 Ok(p) => p.cast(),
-                Err(_) => null_mut(),
+                Err(_) => out_of_memory(),
             },
             _ => {
                 // SAFETY: both blocks are valid for the smaller size and do not overlap.

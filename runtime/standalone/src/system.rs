@@ -9,8 +9,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use runtime::host::app::System;
 use runtime::host::args::Path;
 use runtime::host::pool::Pool;
-use runtime::host::{Error, Kind, MAX_FILE_BYTES};
-use rustix::fd::{AsFd, BorrowedFd};
+use runtime::host::{Error, Kind};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
@@ -23,18 +23,18 @@ static POOL: Pool = Pool::new();
 static HELPERS: AtomicU32 = AtomicU32::new(0);
 
 impl System for Linux {
-    fn read(&self, path: Path) -> Result<Vec<u8>, Error> {
+    fn read(&self, path: Path, most: u64) -> Result<Vec<u8>, Error> {
         let failed = |e| Error::new(Kind::Read, format!("cannot be read: {}", reason(e)));
         if path == b"-" {
             // SAFETY: nobody closes the descriptor.
-            return read_to_end(unsafe { rustix::stdio::stdin() }, 0, failed);
+            return read_to_end(unsafe { rustix::stdio::stdin() }, 0, most, failed);
         }
         let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)?;
         let stat = rustix::fs::fstat(&file).map_err(failed)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return Err(failed(Errno::ISDIR));
         }
-        read_to_end(file.as_fd(), stat.st_size as u64, failed)
+        read_to_end(file.as_fd(), stat.st_size as u64, most, failed)
     }
 
     fn write(&self, path: Path, bytes: &[u8]) -> Result<(), Error> {
@@ -46,15 +46,9 @@ impl System for Linux {
     }
 
     fn print(&self, text: &str) {
-        // SAFETY: nobody closes the descriptor.
-        match write_all(unsafe { rustix::stdio::stdout() }, text.as_bytes()) {
-            Ok(()) => {}
-            // As if the signal had not been ignored.
-            Err(Errno::PIPE) => start::exit(141),
-            Err(e) => {
-                complain(&format!("error: standard output: cannot be written: {}\n", reason(e)));
-                start::exit(5)
-            }
+        if let Err(e) = write_stdout(text.as_bytes()) {
+            complain(&format!("error: standard output: cannot be written: {}\n", reason(e)));
+            start::exit(5)
         }
     }
 
@@ -105,10 +99,10 @@ pub fn reason(e: Errno) -> String {
     text.to_string()
 }
 
-/// Reads to the end; `expected` bytes are likely.
-fn read_to_end(file: BorrowedFd, expected: u64, failed: impl Fn(Errno) -> Error) -> Result<Vec<u8>, Error> {
-    let limit = || Error::new(Kind::Limit, format!("larger than the limit of {} MiB", MAX_FILE_BYTES >> 20));
-    if expected > MAX_FILE_BYTES {
+/// Reads to the end, at most `most` bytes; `expected` are likely.
+fn read_to_end(file: BorrowedFd, expected: u64, most: u64, failed: impl Fn(Errno) -> Error) -> Result<Vec<u8>, Error> {
+    let limit = || Error::new(Kind::Limit, format!("larger than the limit of {} MiB", most >> 20));
+    if expected > most {
         return Err(limit());
     }
     // One byte more than expected, so that the end is seen without growing.
@@ -124,7 +118,7 @@ fn read_to_end(file: BorrowedFd, expected: u64, failed: impl Fn(Errno) -> Error)
             Err(Errno::INTR) => {}
             Err(e) => return Err(failed(e)),
         }
-        if len as u64 > MAX_FILE_BYTES {
+        if len as u64 > most {
             return Err(limit());
         }
     }
@@ -143,28 +137,91 @@ fn write_all(to: BorrowedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Writes beside the target, then renames: the old file stays whole until the new one is.
-fn write_file(path: Path, bytes: &[u8]) -> Result<(), Errno> {
-    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH;
-    if let Ok(stat) = rustix::fs::stat(path) {
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {}
-            FileType::Directory => return Err(Errno::ISDIR),
-            // Devices and pipes are written where they are.
-            _ => return write_all(rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, mode)?.as_fd(), bytes),
-        }
+/// Writes to standard output. A reader that has gone away ends the process, though the signal is ignored or blocked.
+fn write_stdout(bytes: &[u8]) -> Result<(), Errno> {
+    // SAFETY: nobody closes the descriptor.
+    match write_all(unsafe { rustix::stdio::stdout() }, bytes) {
+        Err(Errno::PIPE) => start::exit(141),
+        result => result,
     }
-    let mut beside = path.to_vec();
-    beside.extend_from_slice(format!(".{}.tmp", rustix::thread::gettid().as_raw_nonzero()).as_bytes());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::open(&beside[..], flags, mode)?;
+}
+
+const STDOUT: &[u8] = b"/dev/stdout";
+
+/// Writes beside the target, then renames: the old file stays whole until the new one is. Standard output, devices and
+/// pipes are written where they are; a link stays one, and what it leads to is replaced.
+fn write_file(path: Path, bytes: &[u8]) -> Result<(), Errno> {
+    let path = if path == b"-" { STDOUT.to_vec() } else { follow(path) };
+    if path == STDOUT {
+        return write_stdout(bytes);
+    }
+    let kind = match rustix::fs::stat(&path[..]) {
+        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+        Err(Errno::NOENT) => FileType::RegularFile,
+        Err(e) => return Err(e),
+    };
+    if kind == FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    if kind != FileType::RegularFile || names_open_file(&path) {
+        let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
+        return write_all(rustix::fs::open(&path[..], flags, Mode::empty())?.as_fd(), bytes);
+    }
+    let folder = &path[..folder_len(&path)];
+    let (beside, file) = create_in(folder)?;
     let written = write_all(file.as_fd(), bytes)
         .and_then(|()| rustix::fs::fsync(&file))
-        .and_then(|()| rustix::fs::renameat(CWD, &beside[..], CWD, path));
+        .and_then(|()| rustix::fs::renameat(CWD, &beside[..], CWD, &path[..]));
     if written.is_err() {
         let _ = rustix::fs::unlink(&beside[..]);
+        return written;
     }
-    written
+    // A rename is durable once its folder is; not every file system can do that.
+    let folder: Path = if folder.is_empty() { b"." } else { folder };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let _ = rustix::fs::open(folder, flags, Mode::empty()).and_then(rustix::fs::fsync);
+    Ok(())
+}
+
+/// Whether `path` is another name of a file that is open: replacing what it leads to would not reach that.
+fn names_open_file(path: Path) -> bool {
+    path == STDOUT || path.starts_with(b"/dev/fd/") || path.starts_with(b"/proc/")
+}
+
+/// Where `path` leads to if it is a link. One of a circle stays what it is.
+fn follow(path: Path) -> Vec<u8> {
+    /// As many as the kernel follows.
+    const MOST: usize = 40;
+    let mut path = path.to_vec();
+    for _ in 0..MOST {
+        if names_open_file(&path) {
+            break;
+        }
+        let Ok(to) = rustix::fs::readlink(&path[..], Vec::<u8>::new()) else { break };
+        let to = to.as_bytes();
+        path.truncate(if to.starts_with(b"/") { 0 } else { folder_len(&path) });
+        path.extend_from_slice(to);
+    }
+    path
+}
+
+/// Bytes up to the last slash.
+fn folder_len(path: Path) -> usize {
+    path.iter().rposition(|&b| b == b'/').map_or(0, |slash| slash + 1)
+}
+
+/// A new file in a folder, and its path.
+fn create_in(folder: Path) -> Result<(Vec<u8>, OwnedFd), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        // Numbers of threads repeat in containers, and a run that was killed leaves its file.
+        let name = format!(".rescc-{}-{:x}.tmp", rustix::thread::gettid().as_raw_nonzero(), Linux.now_ns());
+        let path = [folder, name.as_bytes()].concat();
+        match rustix::fs::open(&path[..], flags, Mode::from_raw_mode(0o666)) {
+            Err(Errno::EXIST) => {}
+            file => return Ok((path, file?)),
+        }
+    }
 }
 
 /// Kernels keep little on the stack, and pages cost nothing until touched.

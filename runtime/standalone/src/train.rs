@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::mem::MaybeUninit;
-use core::ptr::null;
+use core::ptr::{from_ref, null};
 use runtime::host::args::Path;
 use runtime::host::train::app::{self, System};
 use runtime::host::{Error, Kind};
@@ -23,7 +23,7 @@ unsafe extern "C" {
 
 /// The program. Returns its exit code.
 pub fn main(args: &[&[u8]]) -> i32 {
-    hold_signals(BLOCK);
+    hold_signals(BLOCK, &HELD);
     // SAFETY: read-only data, which the compiler made for this program: text, and a descriptor whose step gives logits.
     unsafe {
         let plan = CStr::from_ptr(&raw const rescc_plan).to_str().unwrap_or_default();
@@ -69,7 +69,7 @@ impl System for Linux {
         if signal <= 0 {
             return None;
         }
-        hold_signals(UNBLOCK);
+        hold_signals(UNBLOCK, &FINISH);
         Some(signal as i32)
     }
 }
@@ -81,10 +81,12 @@ const UNBLOCK: usize = 1;
 const SET_BYTES: usize = 8;
 /// SIGINT and SIGTERM, a bit each.
 static FINISH: u64 = 1 << (2 - 1) | 1 << (15 - 1);
+/// And SIGPIPE, which would end a run whose progress nobody reads any more: instead, writing fails.
+static HELD: u64 = FINISH | 1 << (13 - 1);
 
-/// Lets signals that ask to finish wait until [`System::signal`] takes one, or end the process at once: no handler runs.
-/// Threads that are started later do as this one.
-fn hold_signals(how: usize) {
+/// Lets signals wait, those that ask to finish until [`System::signal`] takes one, or end the process at once: no handler
+/// runs. Threads that are started later do as this one.
+fn hold_signals(how: usize, set: &u64) {
     // SAFETY: the set lives as long as the call, which writes nothing.
-    unsafe { start::syscall4(SYS_RT_SIGPROCMASK, how, (&raw const FINISH).addr(), null::<u64>().addr(), SET_BYTES) };
+    unsafe { start::syscall4(SYS_RT_SIGPROCMASK, how, from_ref(set).addr(), null::<u64>().addr(), SET_BYTES) };
 }

@@ -16,7 +16,7 @@ use super::trainer::Trainer;
 use crate::abi::MAX_WORKERS;
 use crate::host::args::{Path, lossy};
 use crate::host::failure::{self, Failure};
-use crate::host::{Error, Kind, app, cifar};
+use crate::host::{Error, Kind, MAX_FILE_BYTES, app, cifar};
 use crate::train::Train;
 use alloc::format;
 use alloc::string::String;
@@ -36,6 +36,8 @@ pub trait System: app::System {
 
 /// Checkpoints that are kept.
 const KEEP: usize = 3;
+/// More than any checkpoint has before its elements.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
 const LOSS_IS_NOT_FINITE: i32 = 1;
 
 /// Runs the program `args[0]` on the rest; returns its exit code. `plan` is that of the executable.
@@ -103,6 +105,11 @@ impl App<'_> {
             true => self.resume(&mut trainer, &train)?,
             false => self.begin(&train)?,
         };
+        let (batch, images) = (run.settings.batch, train.labels.len() as u64);
+        if batch > images {
+            let what = format!("a batch of {batch} pictures is more than the {images} that there are");
+            return Err(Error::new(Kind::Invalid, what).help("give all of CIFAR-10").into());
+        }
         let pixels = match run.settings.mean {
             Mean::Pixel => Pixels::mean_picture(&train, train.labels.len()),
             _ => Pixels::channels(&train, train.labels.len()),
@@ -173,21 +180,21 @@ impl App<'_> {
         for name in names {
             let path = join(self.args.data, name);
             let about = Failure::about(&path);
-            let bytes = self.system.read(&path).map_err(&about)?;
+            let bytes = self.system.read(&path, MAX_FILE_BYTES).map_err(&about)?;
             pictures.extend(&cifar::Cifar::parse(&bytes).map_err(&about)?);
         }
         Ok(pictures)
     }
 
-    /// A run from the beginning.
-    fn begin(&self, set: &Pictures) -> Result<Run, Error> {
-        let images = set.labels.len() as u64;
-        let s = self.plan.settings(self.args.choice, images);
-        if s.batch > images {
-            let what = format!("a batch of {} pictures is more than the {images} that there are", s.batch);
-            return Err(Error::new(Kind::Invalid, what).help("give all of CIFAR-10"));
+    /// A run from the beginning, in a folder without another.
+    fn begin(&self, set: &Pictures) -> Result<Run, Failure> {
+        if let Some(newest) = self.checkpoints()?.first() {
+            let e =
+                Error::new(Kind::Usage, "there is a run already").help("go on with --resume, or choose another --out");
+            return Err(Failure::about(&join(self.args.out, newest))(e));
         }
-        Ok(Run::new(self.plan.network.clone(), set.fingerprint(), s, Progress::default()))
+        let settings = self.plan.settings(self.args.choice, set.labels.len() as u64);
+        Ok(Run::new(self.plan.network.clone(), set.fingerprint(), settings, Progress::default()))
     }
 
     /// The run of the newest checkpoint, whose state `trainer` takes.
@@ -198,7 +205,9 @@ impl App<'_> {
         let path = join(self.args.out, &name);
         let about = Failure::about(&path);
         let refuse = |what: &str, help: &str| about(Error::new(Kind::Invalid, what).help(help));
-        let mut bytes = self.system.read(&path).map_err(&about)?;
+        let tensors = trainer.tensors();
+        let elements: usize = (0..tensors.len()).map(|i| trainer.elements(i).len()).sum();
+        let mut bytes = self.system.read(&path, elements as u64 + MAX_HEADER_BYTES).map_err(&about)?;
         let run = checkpoint::run(&mut bytes)
             .map_err(|what| refuse(&format!("it is damaged: {what}"), "remove it, and an older one is taken"))?;
         if run.network != self.plan.network || !self.plan.allows(&run.settings) {
@@ -208,8 +217,7 @@ impl App<'_> {
             return Err(refuse("its run was on other data", "give the folder that the run was begun with"));
         }
         // It has to begin as it would if it were written now, and the elements have to follow.
-        let (header, order) = checkpoint::blank_header(&run, &trainer.tensors());
-        let elements: usize = order.iter().map(|&i| trainer.elements(i).len()).sum();
+        let (header, order) = checkpoint::blank_header(&run, &tensors);
         let mut rest = match bytes.strip_prefix(&header[..]) {
             Some(rest) if rest.len() == elements => rest,
             _ => return Err(refuse("its tensors are another network's", "go on with the program that has begun it")),

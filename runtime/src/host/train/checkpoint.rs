@@ -112,7 +112,8 @@ fn run_of(bytes: &[u8]) -> Option<Run> {
     let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk::<8>()?)).ok()?;
     let header: Header = serde_json::from_slice(bytes.get(8..)?.get(..length)?).ok()?;
     let run: Run = serde_json::from_str(&header.metadata.run).ok()?;
-    (run.format == FORMAT).then_some(run)
+    let is_possible = run.settings.batch > 0 && run.progress.iteration <= run.settings.iterations;
+    (run.format == FORMAT && is_possible).then_some(run)
 }
 
 fn hash_place() -> Range<usize> {

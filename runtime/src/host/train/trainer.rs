@@ -2,9 +2,9 @@
 
 use super::progress::Outcome;
 use crate::abi::{MAX_WORKERS, NOT_FINITE, OK, Par};
-use crate::driver;
 use crate::host::engine::Arena;
 use crate::host::pool::Pool;
+use crate::host::report::text;
 use crate::host::{Error, Kind, topk};
 use crate::train::{self, LOGITS_AT, Means, State, Tensor, Train};
 use alloc::format;
@@ -42,7 +42,7 @@ impl<'a> Trainer<'a> {
         let [now, next] = halves.each_mut().map(|h| h.bytes().as_mut_ptr().cast());
         let mut state = State { now, next };
         // SAFETY: both halves are as large as the descriptor says.
-        checked(unsafe { train::init(train, &raw mut state) })?;
+        checked(train, unsafe { train::init(train, &raw mut state) })?;
         let result = alloc::vec![0.0; LOGITS_AT / 4 + train.batch as usize * train.classes as usize];
         let arena = memory(train::arena_bytes(train, threads))?;
         Ok(Trainer { train, _halves: halves, state, arena, par: pool.par(threads), result })
@@ -71,7 +71,7 @@ impl<'a> Trainer<'a> {
         // SAFETY: sizes were checked here and in `new`; the borrows are exclusive where written.
         let status = unsafe { train::step(self.train, state, x.as_ptr(), labels.as_ptr(), rate, result, means) };
         if status != NOT_FINITE {
-            checked(status)?;
+            checked(self.train, status)?;
         }
         let wrong = self.answers().zip(labels).filter(|(a, l)| *a as i32 != **l).count() as u64;
         Ok(Outcome { loss: self.result[0], wrong })
@@ -98,7 +98,9 @@ impl<'a> Trainer<'a> {
             x.chunks_exact_mut(elements).take(count).enumerate().for_each(|(i, x)| fill(first + i, x));
             let (means, y) = (self.means(), self.result[LOGITS_AT / 4..].as_mut_ptr());
             // SAFETY: `x` and `y` are those of a batch, which is a multiple of what is computed at a time.
-            checked(unsafe { train::predict(self.train, &raw const self.state, x.as_ptr(), y, batch as u32, means) })?;
+            let status =
+                unsafe { train::predict(self.train, &raw const self.state, x.as_ptr(), y, batch as u32, means) };
+            checked(self.train, status)?;
             let answers = self.answers().take(count).enumerate();
             wrong += answers.filter(|(i, answer)| *answer != label(first + i)).count();
         }
@@ -141,10 +143,9 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn checked(status: i32) -> Result<(), Error> {
+fn checked(train: &Train, status: i32) -> Result<(), Error> {
     if status == OK {
         return Ok(());
     }
-    let what = driver::strerror(status).to_str().unwrap_or("unknown error");
-    Err(Error::new(Kind::Model, format!("training failed with code {status}: {what}")))
+    Err(Error::of_status("training", status, text(train.codes[train::STEP].target)))
 }
