@@ -1,20 +1,22 @@
-//! Files that appear whole or not at all.
+//! Files that appear whole or not at all, and folders that go away.
 //!
 //! An [`Output`] is written to a temporary file beside its destination and renamed by [`Output::commit`]; dropped
-//! before that, or interrupted, it leaves nothing and the old file stays. Pipes and devices are written directly.
+//! before that, or interrupted, it leaves nothing and the old file stays. Standard output, pipes and devices are written
+//! directly; a link stays one, and what it leads to is replaced.
 
 use crate::render::Failure;
 use ir::Diagnostic;
 use ir::diag::Class;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
 
-/// Temporary files that exist now; removed when a signal ends the process.
+/// Temporary files and folders that exist now; removed when a signal ends the process.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Permission bits before the umask.
@@ -24,10 +26,32 @@ pub enum Mode {
     Executable = 0o777,
 }
 
+const STDOUT: &str = "/dev/stdout";
+
 /// Fails at once if no file can be begun at `path`: asked before long work whose result goes there.
 pub fn probe(path: &Path) -> Result<(), Failure> {
-    let is_device = path == Path::new("-") || fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
-    if is_device { Ok(()) } else { Output::create(path, Mode::Data).map(drop) }
+    if is_stream(path) { Ok(()) } else { Output::create(path, Mode::Data).map(drop) }
+}
+
+/// Whether what is written to `path` goes away at once: to standard output, a pipe or a device.
+pub fn is_stream(path: &Path) -> bool {
+    is_stdout(path) || fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir())
+}
+
+/// Whether `path` is standard output, by its names: what it was redirected to may be a regular file.
+pub fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-") || path == Path::new(STDOUT)
+}
+
+/// Whether both lead to the same existing file.
+pub fn is_same(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Refuses `path` as an output that would be written over `what`.
+pub fn replaces(path: &Path, what: &str) -> Failure {
+    let d = Diagnostic::error("E0819", format!("'{}' would be written over {what}", path.display()));
+    d.class(Class::Usage).help("choose another name with -o").into()
 }
 
 /// A file that is being written.
@@ -45,8 +69,16 @@ enum Sink {
 impl Output {
     /// Begins the file at `path`. `-` is standard output.
     pub fn create(path: &Path, mode: Mode) -> Result<Output, Failure> {
-        let path = if path == Path::new("-") { PathBuf::from("/dev/stdout") } else { path.to_path_buf() };
+        let path = match fs::canonicalize(path) {
+            _ if is_stdout(path) => PathBuf::from(STDOUT),
+            Ok(target) if path.is_symlink() => target,
+            _ => path.to_path_buf(),
+        };
         let open = || -> io::Result<Sink> {
+            if is_stdout(&path) {
+                let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+                return Ok(Sink::Direct(BufWriter::new(File::from(stdout))));
+            }
             match fs::metadata(&path) {
                 Ok(m) if m.is_dir() => return Err(io::Error::new(io::ErrorKind::IsADirectory, "is a directory")),
                 Ok(m) if !m.is_file() => {
@@ -113,6 +145,51 @@ impl Drop for Output {
     }
 }
 
+/// A folder that goes away with all that is in it, when it is dropped or a signal ends the process.
+pub struct Folder(TempDir);
+
+impl Folder {
+    /// Where what becomes the file at `path` is made.
+    ///
+    /// Errors: E0803.
+    pub fn beside(path: &Path) -> Result<Folder, Failure> {
+        let made = tempfile::Builder::new().prefix(".rescc-").tempdir_in(parent(path));
+        made.map(Folder::of).map_err(|e| failure(path, 0, &e))
+    }
+
+    /// Where nothing that is made stays.
+    ///
+    /// Errors: E0803.
+    pub fn temporary() -> Result<Folder, Failure> {
+        tempfile::Builder::new().prefix("rescc-").tempdir().map(Folder::of).map_err(|e| {
+            let text = format!("cannot make a temporary folder: {}", reason(&e));
+            Diagnostic::error("E0803", text).class(Class::Output).help("set TMPDIR to a folder with room").into()
+        })
+    }
+
+    fn of(made: TempDir) -> Folder {
+        unfinished().push(made.path().to_path_buf());
+        Folder(made)
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl AsRef<Path> for Folder {
+    fn as_ref(&self) -> &Path {
+        self.path()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(self.path());
+        unfinished().retain(|p| p != self.0.path());
+    }
+}
+
 /// Writes a whole file, atomically.
 pub fn write(path: &Path, mode: Mode, bytes: &[u8]) -> Result<(), Failure> {
     let mut out = Output::create(path, mode)?;
@@ -153,7 +230,7 @@ pub fn signal() -> Option<i32> {
     Some(NOTED.load(Ordering::Relaxed)).filter(|s| *s != 0)
 }
 
-/// Removes temporary files on SIGINT and SIGTERM, then exits with 130 or 143.
+/// Removes temporary files and folders on SIGINT and SIGTERM, then exits with 130 or 143.
 pub fn remove_unfinished_on_signals() {
     use signal_hook::consts::{SIGINT, SIGTERM};
     // Without handlers the default action ends the process and a temporary file may stay: worse, not wrong.
@@ -165,7 +242,7 @@ pub fn remove_unfinished_on_signals() {
                 continue;
             }
             for path in unfinished().iter() {
-                let _ = fs::remove_file(path);
+                let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
             }
             std::process::exit(128 + signal);
         }

@@ -156,10 +156,11 @@ fn check_params(g: &Graph, mapped: &MappedTensors) -> Result<(), Diagnostics> {
             continue;
         };
         // A packed tensor is stored as it lies in memory.
-        let fits = e.shape == value.ty.dims(1) || e.shape == value.ty.physical_dims(1);
+        let fits = e.shape == value.ty.physical_dims(1);
         if dtype(e.dtype) != Some(value.ty.dtype) || !fits {
-            let text = format!("tensor '{tensor}' is {:?}{:?}, the model says {}", e.dtype, e.shape, value.ty);
-            let d = Diagnostic::error("E0809", text.to_lowercase()).at(place, "");
+            let found = format!("{:?}{:?}", e.dtype, e.shape).to_lowercase();
+            let text = format!("tensor '{tensor}' is {found}, the model says {}", value.ty);
+            let d = Diagnostic::error("E0809", text).at(place, "");
             problems.push(d.help("the .rir and the weights file do not belong together"));
         }
     }
@@ -222,6 +223,11 @@ pub struct Saved {
     pub weights_bytes: u64,
 }
 
+/// Where [`save`] puts the weights of the model at `path`.
+pub fn weights_beside(path: &Path) -> PathBuf {
+    path.with_extension("safetensors")
+}
+
 /// Writes a model: `path` and, beside it, a weights file of the same name with `tensors` (f32).
 ///
 /// `data(i, out)` writes the elements of `tensors[i]`. Both files appear together or not at all.
@@ -231,21 +237,23 @@ pub fn save(
     tensors: &[(String, Vec<u64>)],
     data: &mut dyn FnMut(usize, &mut dyn Write) -> io::Result<()>,
 ) -> Result<Saved, Failure> {
-    let Some(name) = path.file_stem().and_then(|s| s.to_str()) else {
+    let weights = weights_beside(path);
+    let Some(file) = weights.file_name().and_then(|s| s.to_str()).filter(|_| path.file_name().is_some()) else {
         let d = Diagnostic::error("E0803", format!("'{}' is no name for a model", path.display()));
         return Err(d.class(Class::Output).help("name a file: -o model.rir").into());
     };
-    if path == Path::new("-") || path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir()) {
+    if output::is_stream(path) {
         let d = Diagnostic::error("E0803", "a model is two files: it cannot go to a pipe or device");
         return Err(d.class(Class::Output).help("name a file: -o model.rir").into());
     }
-    let file = format!("{name}.safetensors");
-    let weights = path.with_file_name(&file);
+    if weights == path {
+        return Err(output::replaces(&weights, "the model's text, which would have the same name"));
+    }
     let mut out = Hashing { out: Output::create(&weights, Mode::Data)?, hash: Sha256::new(), bytes: 0 };
     let written = safetensors::write(&mut out, tensors, data);
     written.map_err(|e| out.out.failure(&e))?;
     let sha256 = Some(hex(&out.hash.finalize()));
-    graph.info.weights = Some(WeightsRef { file, sha256 });
+    graph.info.weights = Some(WeightsRef { file: file.into(), sha256 });
     let mut text = Output::create(path, Mode::Data)?;
     text.write_all(print(&graph).as_bytes()).map_err(|e| text.failure(&e))?;
     out.out.commit()?;
@@ -288,6 +296,9 @@ fn parse(text: &str) -> Result<(Graph, Diagnostics), Diagnostics> {
     }
     let graph = module.graphs.remove(0);
     problems.0.extend(graph.verify().0);
+    problems.0.extend(module.programs.iter().flat_map(|p| p.verify().0));
+    let kernels = module.programs.iter().flat_map(|p| &p.kernels).chain(&module.kernels);
+    problems.0.extend(kernels.flat_map(|k| k.verify().0));
     problems.into_result(()).map(|()| (graph, Diagnostics::default()))
 }
 

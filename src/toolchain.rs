@@ -30,6 +30,19 @@ pub fn target(name: &str) -> Result<Target, Diagnostics> {
     })
 }
 
+/// Fails at once if code for `target` is to be run and cannot be.
+///
+/// Errors: E0706.
+pub fn must_run(target: &Target) -> Result<(), Diagnostics> {
+    if runs_here(target) {
+        return Ok(());
+    }
+    Err(Diagnostic::error("E0706", format!("this machine does not run {} code", target.name))
+        .class(Class::Unsupported)
+        .help("--target native is the best that it runs; `compile` and `report --no-run` take any")
+        .into())
+}
+
 /// Generated code as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeText {

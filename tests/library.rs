@@ -418,7 +418,8 @@ fn shared_library() {
         let api = ["infer", "arena_bytes", "arena_align", "info", "abi_version", "strerror"];
         let exports: Vec<String> = api.iter().map(|f| format!("{name}_{f}")).collect();
         let file = dir.path().join(format!("lib{name}.so"));
-        link::shared_library(inputs, Linker::Cc, &format!("lib{name}.so"), &exports, &file).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        link::shared_library(inputs, Linker::Cc, &format!("lib{name}.so"), &exports, folder, &file).unwrap();
         let bytes = std::fs::read(&file).unwrap();
         let file = elf::File::parse(&*bytes).unwrap();
         let named = |defined: bool| {

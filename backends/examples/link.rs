@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 Input::writer("weights.o", |file| write_weights("m", weights.len() as u64, pieces, file)),
             ];
             let begin = Instant::now();
-            Stage::new(inputs, &output).and_then(|s| s.executable(linker))?;
+            Stage::new(inputs, tempfile::tempdir()?, &output).and_then(|s| s.executable(linker))?;
             let time = begin.elapsed().as_secs_f64() * 1e3;
             println!("{linker:?}: {mib} MiB of weights in {time:.0} ms, {} bytes", output.metadata()?.len());
         }

@@ -15,6 +15,9 @@ const USUAL_LIMIT: f64 = 0.03;
 /// Medians of an earlier `rescc bench --json`.
 pub struct Baseline {
     runs: Vec<Earlier>,
+    /// What was measured, and the target that it was compiled for.
+    name: String,
+    target: String,
     /// The processor that they were measured on.
     pub cpu: String,
 }
@@ -80,14 +83,21 @@ fn parse(document: &Value) -> Option<Baseline> {
         })
     };
     let runs = result["runs"].as_array()?.iter().map(one).collect::<Option<Vec<_>>>()?;
-    Some(Baseline { runs, cpu: result["machine"]["cpu"].as_str().unwrap_or("unknown").into() })
+    let text = |key: &str| result[key].as_str().map(String::from);
+    let cpu = result["machine"]["cpu"].as_str().unwrap_or("unknown").into();
+    Some(Baseline { runs, name: text("name")?, target: text("target")?, cpu })
 }
 
 impl Baseline {
     /// The runs that both have.
     ///
-    /// Errors: E0815 if there is none.
+    /// Errors: E0815 if there is none, or if the baseline is of another network or target.
     pub fn compare(&self, runs: &[Run], path: &Path) -> Result<Vec<Change>, Failure> {
+        let pairs = runs.first().map(|r| [(&self.name, &r.times.name), (&self.target, &r.times.target)]);
+        if let Some((was, is)) = pairs.into_iter().flatten().find(|(was, is)| was != is) {
+            let d = Diagnostic::error("E0815", format!("the baseline is of '{was}', not of '{is}'"));
+            return Err(Failure::from(d.help("measure both of one network with the same --target")).in_file(path));
+        }
         let change = |r: &Run| {
             let (t, weights) = (&r.times, report::temperature(r));
             let same = |e: &&Earlier| e.batch == t.batch && e.threads == t.threads && e.weights == weights;

@@ -1,6 +1,7 @@
 //! From a graph to an executable that can bench itself, and the program behind it.
 
 use crate::artefact::{Objects, Source};
+use crate::output::Folder;
 use crate::render::Failure;
 use crate::report;
 use crate::toolchain::{BackendName, JitEvaluator};
@@ -34,8 +35,6 @@ pub struct Built {
     pub program: Program,
     /// The target that the templates were chosen for.
     pub target: Target,
-    /// Multiply-adds of the network as it is written, for the whole batch; Winograd's method needs fewer.
-    pub network_macs: u64,
 }
 
 /// Compiles `subject` to an executable at `exe`.
@@ -64,9 +63,9 @@ pub fn build(subject: &Subject, settings: &Settings, exe: &Path) -> Result<Built
         target: &settings.target,
     };
     let objects = Objects::new(&source, &*backend, None)?;
-    let stage = Stage::new(objects.inputs(true), exe)?;
+    let stage = Stage::new(objects.inputs(true), Folder::beside(exe)?, exe)?;
     drop(objects);
     drop(constants);
     stage.executable(Linker::Wild)?;
-    Ok(Built { exe: exe.to_path_buf(), program, target, network_macs: totals.macs })
+    Ok(Built { exe: exe.to_path_buf(), program, target })
 }

@@ -25,19 +25,11 @@ pub use build::{Built, Settings, Subject, build};
 pub use measure::{Plan, Times, measure};
 pub use sheet::{Format, Sheet};
 
-use crate::output;
-use crate::render::Failure;
-use ir::Diagnostic;
-use ir::diag::Class;
-use tempfile::TempDir;
-
 /// One configuration, measured.
 #[derive(Clone, Debug)]
 pub struct Run {
     pub times: Times,
     pub cold: bool,
-    /// Multiply-adds of the network as it is written; unknown for an executable.
-    pub network_macs: Option<u64>,
     /// Multiply-adds that as many threads could do while it was measured, 10⁹ operations a second; 0 if unknown.
     pub peak_gflops: f64,
     /// One row a call; empty for an executable, whose program is not known.
@@ -50,14 +42,4 @@ pub struct Run {
 pub fn seconds(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('s').unwrap_or(text).parse::<f64>().ok();
     number.filter(|s| (0.001..=3600.0).contains(s)).ok_or_else(|| "a number of seconds from 0.001 to 3600".into())
-}
-
-/// A folder for executables that goes away.
-///
-/// Errors: E0803 if none can be made.
-pub fn temporary() -> Result<TempDir, Failure> {
-    tempfile::Builder::new().prefix("rescc-bench-").tempdir().map_err(|e| {
-        let text = format!("cannot make a temporary folder: {}", output::reason(&e));
-        Diagnostic::error("E0803", text).class(Class::Output).help("set TMPDIR to a folder with room").into()
-    })
 }

@@ -46,8 +46,8 @@ fn repeat(step: &mut Step, codes: &Codes, plan: Plan) -> Result<Times, Failure> 
             begun = Instant::now();
         }
         let done = match plan.iterations {
-            Some(n) => i >= warmup + n,
-            None => i >= warmup + LEAST_RUNS && begun.elapsed().as_secs_f64() >= plan.seconds,
+            Some(n) => i >= warmup.saturating_add(n),
+            None => i >= warmup.saturating_add(LEAST_RUNS) && begun.elapsed().as_secs_f64() >= plan.seconds,
         };
         if done {
             break;

@@ -6,9 +6,9 @@ use crate::bench::{
     self, Built, Format, Plan, Run, Settings, Subject, Times, baseline, calls, compare, op_spec, report,
 };
 use crate::machine::{self, Effort, Measured};
+use crate::output::Folder;
 use crate::store;
 use crate::toolchain::{self, BackendName};
-use ir::diag::Class;
 use ir::target::Target;
 use ir::{Diagnostic, Program};
 use passes::graph::MemoryGoal;
@@ -42,10 +42,10 @@ pub struct Args {
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1024))]
     batch: Vec<u64>,
     /// Runs before each measurement [default: for a tenth of its time]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=1_000_000))]
     warmup: Option<u32>,
     /// Runs of each measurement, instead of a time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     iterations: Option<u32>,
     /// Seconds of each measurement
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = bench::seconds)]
@@ -109,9 +109,12 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let most = threads.iter().copied().max().unwrap_or(1);
     let machine = match what {
         What::Executable(_) => None,
-        _ => Some(peaks(&target, backend, most, env)?),
+        _ => {
+            toolchain::must_run(&target)?;
+            Some(peaks(&target, backend, most, env)?)
+        }
     };
-    let folder = bench::temporary()?;
+    let folder = Folder::temporary()?;
     let runs = measure(args, &what, &threads, machine.as_ref(), folder.path(), env)?;
     let mut done = Done::new(text(args, &runs, machine.as_ref()), document(args, &runs, machine.as_ref()));
     if !args.compare_passes.is_empty() {
@@ -172,10 +175,6 @@ fn peaks(target: &Target, backend: BackendName, threads: usize, env: &Env) -> Re
         return Ok(saved);
     }
     env.say_more("measuring the machine's peaks; `rescc hwbench --save` keeps them");
-    if !backends::exec::runs_here(&legal) {
-        let d = Diagnostic::error("E0706", format!("this machine does not run {} code", legal.name));
-        return Err(d.class(Class::Unsupported).help("leave --target out").into());
-    }
     Ok(machine::measure(&legal, backend, threads, Effort::Quick)?)
 }
 
@@ -199,7 +198,7 @@ fn measure(
         }
         for &t in threads {
             let times = bench::measure(exe, args.plan(t, args.cold))?;
-            runs.push(Run { times, cold: args.cold, network_macs: None, peak_gflops: 0.0, rows: Vec::new() });
+            runs.push(Run { times, cold: args.cold, peak_gflops: 0.0, rows: Vec::new() });
         }
         return Ok(runs);
     }
@@ -216,7 +215,7 @@ fn measure(
                 let measure = || bench::measure(&built.exe, args.plan(t, cold));
                 let (times, machine) = as_it_is(machine, &built.target, args, t, measure)?;
                 let (peak_gflops, rows) = judge(&built.program, &built.target, &times, machine, cold);
-                runs.push(Run { times, cold, network_macs: Some(built.network_macs), peak_gflops, rows });
+                runs.push(Run { times, cold, peak_gflops, rows });
             }
         }
     }
@@ -265,7 +264,7 @@ fn measure_training(
         let measure = || bench::train::measure(&codes, subject, args.plan(t, false));
         let (times, machine) = as_it_is(machine, target, args, t, measure)?;
         let (peak_gflops, rows) = judge(codes.step.program(), target, &times, machine, false);
-        Ok(Run { times, cold: false, network_macs: None, peak_gflops, rows })
+        Ok(Run { times, cold: false, peak_gflops, rows })
     };
     threads.iter().map(of).collect()
 }

@@ -4,9 +4,9 @@ use super::compile_train::{self, TrainArgs};
 use super::pipeline::PipelineArgs;
 use super::{Done, Env, Failure, unsupported};
 use crate::artefact::{Objects, Source};
-use crate::output::{self, Mode, Output};
+use crate::output::{self, Folder, Mode, Output};
 use crate::toolchain::{self, BackendName, JitEvaluator};
-use crate::{import, report, store};
+use crate::{import, report, store, tune};
 use backends::cranelift::Jit;
 use backends::link;
 use ir::Diagnostic;
@@ -50,7 +50,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub labels: Option<PathBuf>,
     /// Prefix of exported symbols [default: the graph's name and `_`]
-    #[arg(long, value_name = "P_")]
+    #[arg(long, value_name = "P_", value_parser = symbol_prefix)]
     pub prefix: Option<String>,
     #[command(flatten)]
     pub pipeline: PipelineArgs,
@@ -131,13 +131,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     }
     let emits = if args.emit.is_empty() { vec![Emit::of_suffix(&args.output)] } else { args.emit.clone() };
     let path_of = |emit: Emit| if emits.len() == 1 { args.output.clone() } else { emit.path(&args.output) };
-    for &emit in &emits {
-        output::probe(&path_of(emit))?;
-    }
+    let outputs: Vec<(Emit, PathBuf)> = emits.iter().map(|&emit| (emit, path_of(emit))).collect();
+    check_outputs(&outputs, &args.model, env)?;
     let mut clock = Clock::new();
     if args.training.train {
-        let paths: Vec<PathBuf> = emits.iter().map(|&emit| path_of(emit)).collect();
-        let outputs: Vec<(Emit, &Path)> = emits.iter().copied().zip(paths.iter().map(PathBuf::as_path)).collect();
         return compile_train::run(args, &outputs, clock, env);
     }
     let batch = args.batch.unwrap_or(1);
@@ -166,6 +163,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let graph_name = model.graph.name.clone();
     let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &evaluator)?;
     clock.done("optimise");
+    if let Some(note) = tune::unused(plan.as_ref(), &compiled.log) {
+        env.say(note);
+    }
 
     let Compiled { program, store: constants, .. } = compiled;
     let source = Source {
@@ -180,14 +180,13 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         target: &target,
     };
     let (mut written, mut executable, mut code_bytes) = (Vec::new(), None, 0);
-    for &emit in &emits {
-        let path = path_of(emit);
+    for (emit, path) in outputs {
         match emit {
             Emit::Exe => {
                 let objects = Objects::new(&source, &*backend, None)?;
                 clock.done("compile");
                 code_bytes = objects.code_bytes();
-                executable = Some(link::Stage::new(objects.inputs(true), &path)?);
+                executable = Some(link::Stage::new(objects.inputs(true), Folder::beside(&path)?, &path)?);
             }
             Emit::Obj | Emit::Lib | Emit::So | Emit::Header => {
                 let prefix = args.prefix.as_deref().unwrap_or(&graph_name);
@@ -217,7 +216,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let p = &program;
     let peak = report::peak_memory();
     let mut text = String::new();
-    for path in &written {
+    for path in written.iter().filter(|p| !output::is_stream(p)) {
         text += &format!("{}\n", path.display());
     }
     if args.stats {
@@ -244,6 +243,32 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     Ok(Done { diagnostics: warnings, sources, ..Done::new(text, result) })
 }
 
+/// Refuses outputs that cannot be written, or that would replace each other or the model.
+fn check_outputs(outputs: &[(Emit, PathBuf)], model: &Path, env: &Env) -> Result<(), Failure> {
+    for (i, (emit, path)) in outputs.iter().enumerate() {
+        if outputs[..i].iter().any(|(_, other)| other == path) {
+            return Err(output::replaces(path, "another output"));
+        }
+        if output::is_same(path, model) {
+            return Err(output::replaces(path, "the model"));
+        }
+        if matches!(emit, Emit::Exe | Emit::Obj | Emit::So) && output::is_stream(path) {
+            let d = Diagnostic::error("E0803", "a linker's output cannot go to a pipe or device").class(Class::Output);
+            return Err(d.help("name a file: -o model").into());
+        }
+        env.probe(path)?;
+    }
+    Ok(())
+}
+
+/// A prefix of symbols that are not the runtime's own.
+fn symbol_prefix(text: &str) -> Result<String, String> {
+    match backends::object::prefix_of(text).as_str() {
+        "rescc_core" | "rescc_train" => Err("functions of the runtime begin with that".into()),
+        _ => Ok(text.into()),
+    }
+}
+
 /// Writes a library, an object or a header.
 pub fn library(objects: &Objects, emit: Emit, linker: Linker, path: &Path) -> Result<(), Failure> {
     match emit {
@@ -256,9 +281,10 @@ pub fn library(objects: &Objects, emit: Emit, linker: Linker, path: &Path) -> Re
         Emit::So => {
             let soname = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let exports = vec![format!("{}_*", objects.prefix())];
-            Ok(link::shared_library(objects.inputs(false), linker.into(), &soname, &exports, path)?)
+            let folder = Folder::beside(path)?;
+            Ok(link::shared_library(objects.inputs(false), linker.into(), &soname, &exports, folder, path)?)
         }
-        _ => Ok(link::relocatable(objects.inputs(false), linker.into(), path)?),
+        _ => Ok(link::relocatable(objects.inputs(false), linker.into(), Folder::beside(path)?, path)?),
     }
 }
 
@@ -315,7 +341,9 @@ impl Emit {
             Emit::Ptx => "ptx",
             Emit::Rir => "rir",
         };
-        out.with_extension(suffix)
+        let mut name = out.as_os_str().to_owned();
+        name.push(format!(".{suffix}"));
+        name.into()
     }
 }
 

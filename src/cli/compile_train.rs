@@ -4,7 +4,7 @@ use super::compile::{Args, Clock, Emit, input_dims, library, output_elements};
 use super::train::{recipe, share, weighted_layers};
 use super::{Done, Env, Failure, unsupported};
 use crate::artefact::Training;
-use crate::output::{self, Mode};
+use crate::output::{self, Folder, Mode};
 use crate::toolchain::{self, BackendName, JitEvaluator};
 use crate::train::data::{self, cifar};
 use crate::train::settings::{Kind, Settings};
@@ -18,7 +18,7 @@ use passes::pipeline::{Options, PassOptions};
 use runtime::host::train::pictures::Pictures;
 use runtime::host::train::plan::Plan;
 use serde_json::json;
-use std::path::Path;
+use std::path::PathBuf;
 
 /// What is decided when a trainer, or a library that trains, is made.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -89,7 +89,7 @@ fn check_pictures(graph: &Graph) -> Result<(), Failure> {
 }
 
 /// Writes each of `outputs`.
-pub fn run(args: &Args, outputs: &[(Emit, &Path)], mut clock: Clock, env: &Env) -> Result<Done, Failure> {
+pub fn run(args: &Args, outputs: &[(Emit, PathBuf)], mut clock: Clock, env: &Env) -> Result<Done, Failure> {
     let makes_program = outputs.iter().any(|(emit, _)| *emit == Emit::Exe);
     if outputs.iter().any(|(emit, _)| *emit == Emit::Rir) {
         return Err(refused("`--train --emit rir`", "`rescc opt --grad` shows the step"));
@@ -120,13 +120,14 @@ pub fn run(args: &Args, outputs: &[(Emit, &Path)], mut clock: Clock, env: &Env) 
     let passes = PassOptions { recompute: args.training.recompute, ..passes };
     let options = Options { passes, ..Options::new(legal, settings.batch) };
     let train = step::options(&settings);
+    let at = |diagnostics| Failure { diagnostics, sources: model.sources.clone() };
+    let network = run::signature(&model.graph);
     let plan = makes_program.then(|| Plan {
         name: model.graph.name.clone(),
-        network: run::signature(&model.graph),
+        network,
         recipe: args.training.recipe.clone(),
         settings,
     });
-    let at = |diagnostics| Failure { diagnostics, sources: model.sources.clone() };
     let training =
         Training::new(&model.graph, &model.store, &train, &options, plan.as_ref(), &evaluator).map_err(at)?;
     clock.done("optimise");
@@ -140,10 +141,11 @@ pub fn run(args: &Args, outputs: &[(Emit, &Path)], mut clock: Clock, env: &Env) 
     clock.done("compile");
     let (kernels, _) = training.kernels();
     let mut text = String::new();
-    for &(emit, path) in outputs {
+    for (emit, path) in outputs {
+        let emit = *emit;
         match &objects {
             Some(objects) if emit == Emit::Exe => {
-                link::Stage::new(objects.inputs(true), path)?.executable(args.linker.into())?;
+                link::Stage::new(objects.inputs(true), Folder::beside(path)?, path)?.executable(args.linker.into())?;
             }
             Some(objects) if needs_objects(&emit) => library(objects, emit, args.linker, path)?,
             _ => {
@@ -151,7 +153,9 @@ pub fn run(args: &Args, outputs: &[(Emit, &Path)], mut clock: Clock, env: &Env) 
                 output::write(path, Mode::Data, text.as_bytes())?;
             }
         }
-        text += &format!("{}\n", path.display());
+        if !output::is_stream(path) {
+            text += &format!("{}\n", path.display());
+        }
     }
     clock.done("link");
     let code_bytes = objects.as_ref().map_or(0, crate::artefact::Objects::code_bytes);

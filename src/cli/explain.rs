@@ -2,7 +2,7 @@
 
 use super::{Done, Env, Failure};
 use ir::Diagnostic;
-use ir::diag::CODES;
+use ir::diag::{CODES, Class};
 use serde_json::json;
 
 /// Explain a diagnostic code
@@ -16,7 +16,7 @@ pub struct Args {
 pub fn run(args: &Args, _env: &Env) -> Result<Done, Failure> {
     let code = args.code.to_uppercase();
     let Some((code, text)) = CODES.iter().find(|(c, _)| *c == code) else {
-        let d = Diagnostic::error("E0802", format!("there is no diagnostic '{}'", args.code));
+        let d = Diagnostic::error("E0802", format!("there is no diagnostic '{}'", args.code)).class(Class::Usage);
         return Err(match ir::text::nearest(&code, CODES.iter().map(|(c, _)| *c)) {
             Some(near) => d.help(format!("did you mean {near}?")),
             None => d.help("codes look like E0304 and stand in brackets after `error`"),

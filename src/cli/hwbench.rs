@@ -42,6 +42,7 @@ impl Args {
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let backend = args.backend.unwrap_or_else(BackendName::best);
     let target = backend.legal(toolchain::target(&args.target)?);
+    toolchain::must_run(&target)?;
     let mut m = machine::measure(&target, backend, env.threads, Effort::Full)?;
     m.call_ns = Some(machine::fork_join(&target, backend, env.threads)?);
     let tiles = machine::tiles(&target, backend, &m)?;

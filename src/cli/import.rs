@@ -4,7 +4,7 @@ use super::new::ShapeArgs;
 use super::{Done, Env, Failure};
 use crate::builders::{self, Family, PoolPad, Spec, StrideIn};
 use crate::import::{self, StateDict, arch, labels, names, npy, preprocess};
-use crate::{report, store};
+use crate::{output, report, store};
 use clap::ValueEnum;
 use ir::graph::Preprocess;
 use ir::{Diagnostic, Graph};
@@ -60,6 +60,11 @@ enum PoolPadName {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    for written in [&args.output, &store::weights_beside(&args.output)] {
+        if output::is_same(written, &args.file) {
+            return Err(output::replaces(written, "the file that is imported"));
+        }
+    }
     let mut dict = import::read(&args.file)?;
     names::strip_prefixes(&mut dict);
     if let Some(path) = &args.rename {

@@ -34,6 +34,7 @@ use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Stack of the thread that does the work: LLVM recurses deeply on long functions.
@@ -140,6 +141,15 @@ impl Env {
         }
     }
 
+    /// Fails at once if no file can be begun at `path`, or if it would mix with the JSON document.
+    pub fn probe(&self, path: &Path) -> Result<(), Failure> {
+        if self.json && output::is_stdout(path) {
+            let d = Diagnostic::error("E0819", "standard output is for the JSON document").class(Class::Usage);
+            return Err(d.help("name a file with -o, or leave --json out").into());
+        }
+        output::probe(path)
+    }
+
     /// Whether a progress line may be drawn.
     pub fn shows_progress(&self) -> bool {
         let set = |name| std::env::var_os(name).is_some_and(|v| !v.is_empty());
@@ -176,7 +186,15 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() => {
-            let _ = e.print();
+            if std::env::args_os().any(|a| a == "--json") {
+                let d = Diagnostic::error("E0820", e.render().to_string().trim_end()).class(Class::Usage);
+                output::print(&format!(
+                    "{:#}\n",
+                    document("rescc", false, &Value::Null, &d.into(), &Sources::default())
+                ));
+            } else {
+                let _ = e.print();
+            }
             return ExitCode::from(2);
         }
         Err(e) => {
@@ -229,6 +247,16 @@ fn schema(verb: &str) -> String {
     format!("rescc.{verb}/1")
 }
 
+/// The document that `--json` prints.
+fn document(verb: &str, ok: bool, result: &Value, diagnostics: &Diagnostics, sources: &Sources) -> Value {
+    json!({
+        "schema": schema(verb),
+        "ok": ok,
+        "result": result,
+        "diagnostics": render::json(diagnostics, sources),
+    })
+}
+
 /// Prints what a verb gave and returns the exit code. The document of a verb that has events is a line too.
 fn conclude(verb: &str, has_events: bool, result: Result<Done, Failure>, env: &Env) -> u8 {
     let (ok, text, value, diagnostics, sources, exit) = match result {
@@ -240,12 +268,7 @@ fn conclude(verb: &str, has_events: bool, result: Result<Done, Failure>, env: &E
         }
     };
     if env.json {
-        let document = json!({
-            "schema": schema(verb),
-            "ok": ok,
-            "result": value,
-            "diagnostics": render::json(&diagnostics, &sources),
-        });
+        let document = document(verb, ok, &value, &diagnostics, &sources);
         output::print(&if has_events { format!("{document}\n") } else { format!("{document:#}\n") });
     } else {
         output::print(&text);

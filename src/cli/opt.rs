@@ -5,10 +5,11 @@ use super::{Done, Env, Failure};
 use crate::output::{self, Mode};
 use crate::store::{self, Model};
 use crate::toolchain::{self, JitEvaluator};
-use crate::{import, report};
+use crate::{import, report, tune};
 use backends::cranelift::Jit;
-use ir::Graph;
+use ir::diag::Class;
 use ir::text::Module;
+use ir::{DType, Diagnostic, Graph};
 use passes::autodiff::{TrainOptions, training_step};
 use passes::graph::MemoryGoal;
 use passes::pipeline::{Optimised, PassOptions};
@@ -43,12 +44,14 @@ pub struct Args {
     #[arg(long, value_name = "T", default_value = "native")]
     pub target: String,
     /// Batch size to optimise for
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub batch: u64,
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    args.output.as_deref().map(|path| env.probe(path)).transpose()?;
     let model = store::load(&args.model)?;
+    model.check_hash()?;
     let target = toolchain::target(&args.target)?;
     let evaluator = JitEvaluator(Jit::new()?);
     let after = args.pipeline.printer()?;
@@ -60,6 +63,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let options = args.pipeline.options(after.as_deref(), plan.as_ref());
     let options = PassOptions { recompute: args.recompute, ..options };
     let optimised = passes::pipeline::optimise(graph, model.store.clone(), &target, args.batch, &options, &evaluator)?;
+    if let Some(note) = tune::unused(plan.as_ref(), &optimised.log) {
+        env.say(note);
+    }
     if args.stats {
         let mut t = report::table(&["pass", "patches", "nodes", "parameters", "left alone", "ms"]);
         for p in &optimised.log.passes {
@@ -125,6 +131,11 @@ fn write(path: &Path, from: &Path, model: &Model, optimised: Optimised) -> Resul
     if is_beside && names.iter().all(|n| model.store.get(n).is_some()) {
         output::write(path, Mode::Data, text(graph).as_bytes())?;
         return Ok(path.display().to_string());
+    }
+    if let Some(name) = names.iter().find(|n| store.get(n).is_some_and(|t| t.dtype != DType::F32)) {
+        let d = Diagnostic::error("E0804", format!("tensor '{name}' is no f32: weights files are written in f32"));
+        let d = d.class(Class::Unsupported).help("leave -o out to print the graph without its weights");
+        return Err(Failure { diagnostics: d.into(), sources: model.sources.clone() });
     }
     let tensors: Vec<(String, Vec<u64>)> =
         names.into_iter().map(|n| (n.clone(), store.get(&n).map(|t| t.shape).unwrap_or_default())).collect();

@@ -4,14 +4,12 @@ use super::pipeline::PipelineArgs;
 use super::{Done, Env, Failure};
 use crate::artefact::{Objects, Source};
 use crate::bench::{self, Plan, Times};
-use crate::output::{self, Mode};
+use crate::output::{self, Folder, Mode};
 use crate::page::{self, Facts, Machine, Recorder, Snapshot, Subject};
 use crate::toolchain::{self, BackendName, JitEvaluator};
-use crate::{report, store};
+use crate::{report, store, tune};
 use backends::cranelift::Jit;
 use backends::link::{Linker, Stage};
-use ir::Diagnostic;
-use ir::diag::Class;
 use ir::target::Target;
 use passes::pipeline::{Compiled, Options, PassOptions};
 use serde_json::json;
@@ -46,15 +44,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
-    output::probe(&args.output)?;
-    let model = store::load(&args.model)?;
-    model.check_hash()?;
+    env.probe(&args.output)?;
     let backend = args.backend.unwrap_or_else(BackendName::best);
     let target = backend.legal(toolchain::target(&args.target)?);
-    if !args.no_run && !backends::exec::runs_here(&target) {
-        let d = Diagnostic::error("E0706", format!("this machine does not run {} code", target.name));
-        return Err(d.class(Class::Unsupported).help("use --no-run, or leave --target out").into());
+    if !args.no_run {
+        toolchain::must_run(&target)?;
     }
+    let model = store::load(&args.model)?;
+    model.check_hash()?;
 
     let (recorder, printer) = (Recorder::default(), args.pipeline.printer()?);
     let after = |pass: &'static str, graph: &ir::Graph| {
@@ -68,6 +65,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let options = Options { passes, ..Options::new(target, args.batch) };
     let evaluator = JitEvaluator(Jit::new()?);
     let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &evaluator)?;
+    if let Some(note) = tune::unused(plan.as_ref(), &compiled.log) {
+        env.say(note);
+    }
     let totals = report::totals(&model.graph, &report::layers(&model.graph, args.batch));
     let times = match args.no_run {
         true => None,
@@ -106,7 +106,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         "predicted_us": subject.timing.calls.iter().map(|c| c.predicted_us).sum::<f64>(),
     });
     let (sources, diagnostics) = model.close();
-    let text = if path == "-" { String::new() } else { format!("{path}\n") };
+    let text = if output::is_stdout(&args.output) { String::new() } else { format!("{path}\n") };
     Ok(Done { diagnostics, sources, ..Done::new(text, result) })
 }
 
@@ -132,10 +132,10 @@ fn measured(
         params: 0,
         target,
     };
-    let folder = bench::temporary()?;
+    let folder = Folder::temporary()?;
     let exe = folder.path().join("model");
     let objects = Objects::new(&source, &*backend.get()?, None)?;
-    Stage::new(objects.inputs(true), &exe)?.executable(Linker::Wild)?;
+    Stage::new(objects.inputs(true), Folder::beside(&exe)?, &exe)?.executable(Linker::Wild)?;
     let plan = Plan { threads: env.threads, seconds: args.time, warmup: None, iterations: None, cold: false };
     bench::measure(&exe, plan)
 }

@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::{Done, Env, Failure, compile};
 use crate::bench::{self, Format, Plan as Timing, Settings, Sheet, Subject};
 use crate::machine::cpu;
-use crate::output::{self, Mode};
+use crate::output::{self, Folder, Mode};
 use crate::store;
 use crate::toolchain::{self, BackendName};
 use crate::tune::{File, Search};
@@ -43,13 +43,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
-    output::probe(&args.output)?;
+    env.probe(&args.output)?;
+    let backend = args.backend.unwrap_or_else(BackendName::best);
+    let target = backend.legal(toolchain::target(&args.target)?);
+    toolchain::must_run(&target)?;
     let model = store::load(&args.model)?;
     model.check_hash()?;
     compile::input_dims(&model.graph)?;
-    let backend = args.backend.unwrap_or_else(BackendName::best);
-    let target = backend.legal(toolchain::target(&args.target)?);
-    let folder = bench::temporary()?;
+    let folder = Folder::temporary()?;
     let subject = Subject { graph: model.graph.clone(), store: model.store.clone() };
     let progress: Cell<Option<Progress>> = Cell::new(None);
     let search = Search {

@@ -2,6 +2,7 @@
 
 use super::Rate;
 use crate::bench::{Built, Plan, Settings, Subject, build, measure};
+use crate::output::Folder;
 use crate::render::Failure;
 use crate::toolchain::BackendName;
 use ir::graph::GraphBuilder;
@@ -23,7 +24,7 @@ const SECONDS: f64 = 0.05;
 ///
 /// Errors: those of compiling and running an executable.
 pub fn fork_join(target: &Target, backend: BackendName, threads: usize) -> Result<Rate, Failure> {
-    let dir = crate::bench::temporary()?;
+    let dir = Folder::temporary()?;
     let settings = Settings { target: *target, backend, batch: 1, passes: PassOptions::default() };
     let built = |size: [u64; 2], name: &str| -> Result<Built, Failure> {
         let graph = chain(size).map_err(|p| Diagnostic::error("E0800", p.message))?;

@@ -4,7 +4,7 @@ use crate::render::Failure;
 use ir::Diagnostic;
 use ir::diag::{Class, Place};
 use ir::schedule::Schedule;
-use ir::target::Target;
+use ir::target::{Target, X86_64_V2};
 use passes::plan::Plan;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -131,7 +131,9 @@ pub fn load(path: &Path, target: &Target) -> Result<File, Failure> {
     if file.target != target.name {
         let text = format!("the plan is for {}, not for {}", file.target, target.name);
         let d = Diagnostic::error("E0818", text).class(Class::Unsupported);
-        let help = format!("compile with --target {}, or tune for {}", file.target, target.name);
+        // Cranelift compiles for this one whatever --target says.
+        let backend = if *target == X86_64_V2 { "--backend llvm " } else { "" };
+        let help = format!("use {backend}--target {}, or tune for {}", file.target, target.name);
         return Err(Failure::from(d.help(help)).in_file(path));
     }
     Ok(file)

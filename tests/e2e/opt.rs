@@ -10,6 +10,7 @@ pub fn tests() -> Vec<Trial> {
         test("opt::what_is_printed_between_passes_parses_again", printed_text),
         test("opt::a_limit_bisects", limit),
         test("opt::unknown_passes_are_named", unknown),
+        test("opt::what_cannot_be_written_is_refused", refusals),
         test("opt::grad_is_the_training_step", grad),
         test("inspect::why_names_what_was_refused", why),
     ]
@@ -122,8 +123,36 @@ fn unknown() {
     let rir = model(&dir);
     for args in [["--passes", "fold-bm"], ["--skip", "fold-bm"], ["--print-after", "fold-bm"]] {
         let o = rescc(&["opt", &rir, args[0], args[1]]);
-        assert_eq!(o.code, Some(3), "{}", o.stderr);
+        assert_eq!(o.code, Some(2), "{}", o.stderr);
         assert!(o.stderr.contains("E0401") && o.stderr.contains("fold-bn"), "{}", o.stderr);
+    }
+}
+
+/// Neither a weights file that does not load again, nor damaged weights under a new hash.
+fn refusals() {
+    let (dir, elsewhere) = (Scratch::new(), Scratch::new());
+    let header = r#"{"w":{"dtype":"F64","shape":[2,3,1,1],"data_offsets":[0,48]}}"#;
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 48]].concat();
+    dir.write("f64.safetensors", file);
+    let text = "rir 1\n\nweights \"f64.safetensors\"\n\ngraph @g(%x: f64[N,3,4,4]) -> (%y) where N in 1..4 {\n  \
+                param %w = \"w\" : f64[2,3,1,1]\n  %y = conv2d %x, %w : f64[N,2,4,4]\n}\n";
+    let double = dir.write("f64.rir", text);
+    let opt = |model: &str| rescc(&["opt", model, "--passes", "dce", "-o", &elsewhere.path("o.rir")]);
+    opt(&double).fails(4, &["E0804", "'w'", "f32"]);
+    // Beside its own weights only the text is new.
+    ok(&["opt", &double, "--passes", "dce", "-o", &dir.path("o.rir")]);
+
+    let rir = model(&dir);
+    let mut weights = dir.read("m.safetensors");
+    if let Some(last) = weights.last_mut() {
+        *last ^= 1;
+    }
+    dir.write("m.safetensors", &weights);
+    opt(&rir).fails(3, &["E0808", "m.safetensors"]);
+    assert!(elsewhere.files().is_empty(), "{:?}", elsewhere.files());
+    for batch in ["0", "1025"] {
+        let o = rescc(&["opt", &rir, "--batch", batch]);
+        assert!(o.code == Some(2) && o.stderr.contains("1..=1024"), "{o:?}");
     }
 }
 

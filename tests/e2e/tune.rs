@@ -72,6 +72,15 @@ fn by_hand() {
     let note = "note: the plan was measured on 'another' and with 64 threads and by rescc 0.0.0";
     assert!(said.stderr.contains(note), "{}", said.stderr);
     said.succeeds();
+    // A plan that fits nothing is no error, but said.
+    let is_idle = |path: &str| {
+        let outcome = rescc(&["opt", &model, "--target", TARGET, "--plan", path]);
+        let said = outcome.stderr.contains("note: the plan changes no convolution");
+        outcome.succeeds();
+        said
+    };
+    let other = dir.write("other.json", plan(TARGET, &line.replace("32x32", "31x31")));
+    assert!(is_idle(&other) && !is_idle(&path));
 }
 
 fn refusals() {
@@ -87,6 +96,11 @@ fn refusals() {
     fails(plan(TARGET, r#"{"what": "x", "tiles": 3}"#), 3, &["E0817", "unknown field `tiles`", "byte"]);
     fails(plan(TARGET, r#"{"what": "x", "winograd": 3}"#), 3, &["E0817", "winograd of 'x' is 3"]);
     fails(plan("x86-64-v4", ""), 4, &["E0818", "for x86-64-v4, not for x86-64-v"]);
+    // Cranelift ignores what --target asks for, so another one is no remedy.
+    let v3 = dir.write("v3.json", plan("x86-64-v3", ""));
+    let outcome = rescc(&["compile", &model, "--backend", "cranelift", "--plan", &v3, "-o", &dir.path("m")]);
+    outcome.fails(4, &["E0818", "for x86-64-v3, not for x86-64-v2"]);
+    assert!(outcome.stderr.contains("--backend llvm --target x86-64-v3"), "{outcome:?}");
     rescc(&["compile", &model, "--plan", &dir.path("none.json"), "-o", &dir.path("m")]).fails(3, &["none.json"]);
     rescc(&["tune", &model, "-o", "/nowhere/plan.json"]).fails(5, &["E0803", "/nowhere"]);
 }

@@ -4,6 +4,7 @@ mod command_line;
 mod containers;
 mod models;
 mod outputs;
+mod replacing;
 mod state_dicts;
 
 use libtest_mimic::Trial;
@@ -13,6 +14,7 @@ pub fn tests() -> Vec<Trial> {
     trials.extend(containers::tests());
     trials.extend(models::tests());
     trials.extend(outputs::tests());
+    trials.extend(replacing::tests());
     trials.extend(state_dicts::tests());
     trials
 }

@@ -15,6 +15,8 @@ pub fn tests() -> Vec<Trial> {
         test("hostile::outputs::a_full_device", full_device),
         test("hostile::outputs::a_reader_that_goes_away", reader_that_goes_away),
         test("hostile::outputs::an_interrupt_leaves_nothing", interrupt),
+        test("hostile::outputs::an_interrupted_linker_leaves_nothing", interrupted_linker),
+        test("hostile::outputs::an_interrupted_tune_leaves_nothing", interrupted_tune),
     ]
 }
 
@@ -55,9 +57,7 @@ fn old_files_stay() {
 
 fn full_device() {
     let dir = small_model();
-    if !std::path::Path::new("/dev/full").exists() {
-        return;
-    }
+    std::fs::metadata("/dev/full").expect("Linux has /dev/full");
     rescc(&["inspect", &dir.path("m.rir"), "--svg", "/dev/full"])
         .fails(5, &["E0803", "/dev/full", "bytes were written"]);
 }
@@ -76,7 +76,33 @@ fn reader_that_goes_away() {
 /// SIGINT while a large file is being written: exit 130 and an empty directory.
 fn interrupt() {
     let dir = Scratch::new();
-    let mut child = command(&["new", "vgg19", "-o", &dir.path("m.rir")]).stderr(Stdio::null()).spawn().unwrap();
+    interrupt_once_begun(command(&["new", "vgg19", "-o", &dir.path("m.rir")]), &dir);
+}
+
+/// The C compiler is at work in a folder beside the output.
+fn interrupted_linker() {
+    use std::os::unix::fs::PermissionsExt;
+    let (model, tools, dir) = (small_model(), Scratch::new(), Scratch::new());
+    let cc = tools.write("cc", "#!/bin/sh\nexec sleep 10\n");
+    std::fs::set_permissions(&cc, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", tools.path(""), std::env::var("PATH").unwrap());
+    let args = ["compile", &model.path("m.rir"), "--backend", "cranelift", "--linker", "cc", "-o", &dir.path("m")];
+    let mut c = command(&args);
+    c.env("PATH", path);
+    interrupt_once_begun(c, &dir);
+}
+
+/// Executables that are measured lie in the system's folder for what is temporary.
+fn interrupted_tune() {
+    let (model, dir) = (small_model(), Scratch::new());
+    let mut c = command(&["tune", &model.path("m.rir"), "-o", &model.path("plan.json")]);
+    c.env("TMPDIR", dir.path("")).stdout(Stdio::null());
+    interrupt_once_begun(c, &dir);
+}
+
+/// SIGINT as soon as there is a file in `dir`: exit 130, and nothing is there.
+fn interrupt_once_begun(mut command: Command, dir: &Scratch) {
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     while dir.files().is_empty() && begun.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(1));

@@ -70,6 +70,7 @@ pub fn load(
     if !runs_here(target) {
         return Err(Diagnostic::error("E0706", format!("this machine does not run {} code", target.name))
             .class(Class::Unsupported)
+            .help("--target native is the best that it runs")
             .into());
     }
     for k in kernels {

@@ -53,7 +53,7 @@ fn link(linker: Linker, own: &[&str], flags: &[&str], inputs: &Stage) -> Result<
     let programs = if linker == Linker::Cc { &["cc"] } else { LLD };
     let (program, result) = run(programs, &args, inputs.directory())?;
     if !result.status.success() {
-        return Err(refused(program, &String::from_utf8_lossy(&result.stderr)));
+        return Err(refused(program, Class::Toolchain, &String::from_utf8_lossy(&result.stderr)));
     }
     Ok(())
 }
@@ -67,7 +67,7 @@ pub(super) fn run<'p>(
     for &program in programs {
         match Command::new(program).args(args).current_dir(directory).env("LC_ALL", "C").output() {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(refused(program, &e.to_string())),
+            Err(e) => return Err(refused(program, Class::Toolchain, &e.to_string())),
             Ok(result) => return Ok((program, result)),
         }
     }

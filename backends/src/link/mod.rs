@@ -1,7 +1,7 @@
 //! Objects → executable or shared library.
 //!
 //! # Invariants
-//! - The output appears whole or not at all: it is made in a directory beside its place and renamed.
+//! - The output appears whole or not at all: it is made in a directory that the caller provides and renamed.
 //! - Equal inputs give equal bytes: inputs have fixed names, no build id, no paths.
 //! - A linker's complaint is a diagnostic; nothing is printed and the process does not end.
 
@@ -14,7 +14,6 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// Who links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -53,14 +52,19 @@ impl<'a> Input<'a> {
 /// Joins objects into one relocatable object.
 ///
 /// Errors: as [`Stage::executable`]; E0708 for [`Linker::Wild`], which makes executables only.
-pub fn relocatable(inputs: Vec<Input>, linker: Linker, output: &Path) -> Result<(), Diagnostics> {
+pub fn relocatable(
+    inputs: Vec<Input>,
+    linker: Linker,
+    directory: impl AsRef<Path> + 'static,
+    output: &Path,
+) -> Result<(), Diagnostics> {
     if linker == Linker::Wild {
         return Err(Diagnostic::error("E0708", "the built-in linker makes executables only")
             .class(Class::Unsupported)
             .help("use `--emit lib` for an archive, or `--linker cc` or `--linker lld` for one object")
             .into());
     }
-    Stage::new(inputs, output)?.finish(|s| Ok(external::relocatable(linker, s)?))
+    Stage::new(inputs, directory, output)?.finish(|s| Ok(external::relocatable(linker, s)?))
 }
 
 /// Links a shared library that exports only the symbols `exports` and is called `soname`.
@@ -71,6 +75,7 @@ pub fn shared_library(
     linker: Linker,
     soname: &str,
     exports: &[String],
+    directory: impl AsRef<Path> + 'static,
     output: &Path,
 ) -> Result<(), Diagnostics> {
     if linker == Linker::Wild {
@@ -79,36 +84,36 @@ pub fn shared_library(
             .help("use `--linker cc` or `--linker lld` for a shared library")
             .into());
     }
-    Stage::new(inputs, output)?.finish(|s| external::shared_library(linker, s, soname, exports))
+    Stage::new(inputs, directory, output)?.finish(|s| external::shared_library(linker, s, soname, exports))
 }
 
 /// The linked file in the directory of a link.
 const OUTPUT: &str = "a.out";
 
-/// Inputs as files in a new directory beside the output. What they were made from is no longer needed: weights need
-/// not be held while the linker maps them twice.
+/// Inputs as files. What they were made from is no longer needed: weights need not be held while the linker maps them
+/// twice.
 pub struct Stage {
-    directory: TempDir,
+    directory: Box<dyn AsRef<Path>>,
     names: Vec<String>,
     output: PathBuf,
 }
 
 impl Stage {
-    /// Errors: E0803 if there is no place for them beside `output`.
-    pub fn new(inputs: Vec<Input>, output: &Path) -> Result<Stage, Diagnostics> {
+    /// `directory` is empty, on the file system of `output`, and goes away when it is dropped.
+    ///
+    /// Errors: E0803 if there is no place for them.
+    pub fn new(inputs: Vec<Input>, directory: impl AsRef<Path> + 'static, output: &Path) -> Result<Stage, Diagnostics> {
         let stage = || -> io::Result<Stage> {
-            let parent = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let directory = tempfile::Builder::new().prefix(".rescc-link-").tempdir_in(parent)?;
             let mut names = Vec::with_capacity(inputs.len());
             for input in inputs {
-                let mut file = File::create_new(directory.path().join(input.name))?;
+                let mut file = File::create_new(directory.as_ref().join(input.name))?;
                 match input.content {
                     Content::Bytes(bytes) => file.write_all(bytes)?,
                     Content::Writer(write) => write(&mut file)?,
                 }
                 names.push(input.name.to_owned());
             }
-            Ok(Stage { directory, names, output: output.to_path_buf() })
+            Ok(Stage { directory: Box::new(directory), names, output: output.to_path_buf() })
         };
         stage().map_err(|e| unwritable(output, &e))
     }
@@ -124,7 +129,7 @@ impl Stage {
     }
 
     fn directory(&self) -> &Path {
-        self.directory.path()
+        (*self.directory).as_ref()
     }
 
     fn paths(&self) -> impl Iterator<Item = PathBuf> {
@@ -142,11 +147,10 @@ impl Stage {
             std::fs::set_permissions(&made, permissions)?;
             Ok(std::fs::rename(&made, &self.output)?)
         };
-        let linked = link().map_err(|e| match e {
+        link().map_err(|e| match e {
             Failure::Link(d) => d,
             Failure::Write(e) => unwritable(&self.output, &e),
-        });
-        linked.and_then(|()| self.directory.close().map_err(|e| unwritable(&self.output, &e)))
+        })
     }
 }
 
@@ -174,9 +178,12 @@ fn unwritable(output: &Path, e: &io::Error) -> Diagnostics {
     Diagnostic::error("E0803", message).class(Class::Output).help(help).into()
 }
 
-/// A linker's complaint.
-fn refused(linker: &str, message: &str) -> Diagnostics {
-    let mut d = Diagnostic::error("E0708", format!("{linker} cannot link the artefact")).class(Class::Internal);
+/// A linker's complaint. That of the one built in is about what rescc made; others are as they are installed.
+fn refused(linker: &str, class: Class, message: &str) -> Diagnostics {
+    let mut d = Diagnostic::error("E0708", format!("{linker} cannot link the artefact")).class(class);
+    if class == Class::Toolchain {
+        d = d.help("see what it says; without `--linker`, executables are linked without another program");
+    }
     for line in message.lines().filter(|l| !l.trim().is_empty()).take(20) {
         d = d.note(line.trim());
     }

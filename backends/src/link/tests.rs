@@ -43,15 +43,19 @@ fn object(name: &str, code: &[u8], callee: Option<&str>) -> Vec<u8> {
 const FORTY_TWO: [u8; 6] = [0xb8, 42, 0, 0, 0, 0xc3];
 
 fn executable(inputs: Vec<Input>, linker: Linker, output: &Path) -> Result<(), Diagnostics> {
-    Stage::new(inputs, output)?.executable(linker)
+    Stage::new(inputs, tempfile::tempdir().unwrap(), output)?.executable(linker)
 }
 
 fn link(linker: Linker, directory: &Path) -> PathBuf {
+    let output = directory.join("program");
+    make_program(linker, &output).unwrap();
+    output
+}
+
+fn make_program(linker: Linker, output: &Path) -> Result<(), Diagnostics> {
     let (start, answer) = (object("_start", &[], Some("answer")), object("answer", &FORTY_TWO, None));
     let inputs = vec![Input::bytes("start.o", &start), Input::writer("answer.o", |f| f.write_all(&answer))];
-    let output = directory.join("program");
-    executable(inputs, linker, &output).unwrap();
-    output
+    executable(inputs, linker, output)
 }
 
 /// The linkers that are other programs: `cc` always, as the tests need a C compiler anyway, and `ld.lld` if it is there.
@@ -100,7 +104,7 @@ fn what_the_linker_says_becomes_a_diagnostic_and_the_old_file_stays() {
         assert_eq!(std::fs::read(&output).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "{linker:?} leaves files behind");
     }
-    let e = executable(vec![], Linker::Wild, &directory.path().join("none/program")).unwrap_err();
+    let e = make_program(Linker::Wild, &directory.path().join("none/program")).unwrap_err();
     assert_eq!(e.0[0].code, "E0803");
 }
 
@@ -112,14 +116,16 @@ fn a_library_exports_what_it_should() {
     let (inner, outer) = (object("inner", &FORTY_TWO, None), object("outer", &FORTY_TWO, None));
     let inputs = || vec![Input::bytes("inner.o", &inner), Input::bytes("outer.o", &outer)];
     for linker in external_linkers() {
-        shared_library(inputs(), linker, "libanswer.so.1", &["outer".into()], &output).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        shared_library(inputs(), linker, "libanswer.so.1", &["outer".into()], folder, &output).unwrap();
         let bytes = std::fs::read(&output).unwrap();
         let file = object::File::parse(&*bytes).unwrap();
         let exported: Vec<_> =
             file.dynamic_symbols().filter(|s| s.is_definition()).map(|s| s.name().unwrap().to_string()).collect();
         assert_eq!(exported, ["outer"], "{linker:?}");
     }
-    let e = shared_library(inputs(), Linker::Wild, "libanswer.so.1", &[], &output).unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    let e = shared_library(inputs(), Linker::Wild, "libanswer.so.1", &[], folder, &output).unwrap_err();
     assert_eq!((e.0[0].code, e.0[0].class), ("E0708", Class::Unsupported));
 }
 

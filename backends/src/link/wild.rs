@@ -3,8 +3,10 @@
 //! Through its `run`, which reads files, and not through its file-system trait: that would compile the whole linker
 //! a second time, into this crate.
 
-use super::{Stage, refused};
+use super::{Stage, refused, unwritable};
 use ir::Diagnostics;
+use ir::diag::Class;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -29,7 +31,8 @@ pub fn executable(inputs: &Stage, output: &Path) -> Result<(), Diagnostics> {
     let mut arguments: Vec<String> = ["wild"].into_iter().chain(FLAGS).map(str::to_owned).collect();
     arguments.push("-o".to_owned());
     for path in std::iter::once(output.to_path_buf()).chain(inputs.paths()) {
-        let text = path.to_str().ok_or_else(|| refused(WHO, &format!("{} is not UTF-8", path.display())))?;
+        let text =
+            path.to_str().ok_or_else(|| unwritable(&inputs.output, &io::Error::other("its name is not UTF-8")))?;
         arguments.push(text.to_owned());
     }
     let link = || -> libwild::error::Result {
@@ -40,7 +43,7 @@ pub fn executable(inputs: &Stage, output: &Path) -> Result<(), Diagnostics> {
     };
     // A panic in there is a bug, but of this one link.
     match catch_unwind(AssertUnwindSafe(link)) {
-        Ok(result) => result.map_err(|e| refused(WHO, &e.to_string())),
-        Err(_) => Err(refused(WHO, "it panicked")),
+        Ok(result) => result.map_err(|e| refused(WHO, Class::Internal, &e.to_string())),
+        Err(_) => Err(refused(WHO, Class::Internal, "it panicked")),
     }
 }
