@@ -67,12 +67,25 @@ pub fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
     bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b))
 }
 
-/// Writes the elements of a tensor into its memory.
+/// Writes the elements of a tensor into its memory, which has the same number of them.
 pub fn set_floats(memory: &mut [u8], values: &[f32]) {
     set_elements(memory, values.iter().map(|v| v.to_le_bytes()));
 }
 
-/// Writes the bytes of elements into a tensor's memory.
-pub fn set_elements(memory: &mut [u8], values: impl Iterator<Item = [u8; 4]>) {
-    memory.as_chunks_mut::<4>().0.iter_mut().zip(values).for_each(|(to, v)| *to = v);
+/// The same with the elements as bytes.
+pub fn set_elements(memory: &mut [u8], values: impl ExactSizeIterator<Item = [u8; 4]>) {
+    let memory = memory.as_chunks_mut::<4>().0;
+    assert_eq!(memory.len(), values.len(), "the elements are those of another tensor");
+    memory.iter_mut().zip(values).for_each(|(to, v)| *to = v);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "those of another tensor")]
+    fn nothing_is_cut() {
+        set_floats(&mut [0; 8], &[1.0, 2.0, 3.0]);
+    }
 }

@@ -121,7 +121,7 @@ pub fn run(args: &Args, outputs: &[(Emit, PathBuf)], mut clock: Clock, env: &Env
     let options = Options { passes, ..Options::new(legal, settings.batch) };
     let train = step::options(&settings);
     let at = |diagnostics| Failure { diagnostics, sources: model.sources.clone() };
-    let network = run::signature(&model.graph);
+    let network = run::identity(&model.graph, &*model.store, &settings).map_err(at)?;
     let plan = makes_program.then(|| Plan {
         name: model.graph.name.clone(),
         network,

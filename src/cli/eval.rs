@@ -124,8 +124,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let mut responses = Vec::new();
     if let Some(path) = &args.responses {
         for ((model, pixels), file) in models.iter().zip(&looks).zip(&args.models) {
-            let bar = Bar::count(env, "responses", set.len() as usize);
-            let found = responses::deviations(model, pixels, &set, look.target, look.backend, &|n| bar.advance(n));
+            let seen = &outcome.readable;
+            let bar = Bar::count(env, "responses", seen.len());
+            let advance = |n| bar.advance(n);
+            let found = responses::deviations(model, pixels, &set, seen, look.target, look.backend, &advance);
             responses.push((name_of(file), found.map_err(|f| f.in_file(file))?));
             bar.finish();
         }
@@ -262,7 +264,7 @@ fn counts(t: &Tally) -> Value {
 
 fn with_model(t: &Tally, model: &Path) -> Value {
     let mut v = counts(t);
-    v["model"] = json!(model);
+    v["model"] = json!(model.display().to_string());
     v
 }
 

@@ -5,6 +5,7 @@ use crate::figure::runs::{self, Run};
 use crate::output::{self, Mode};
 use crate::train::log;
 use ir::Diagnostic;
+use ir::diag::Class;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,8 @@ pub struct Args {
 pub fn run(args: &Args, _: &Env) -> Result<Done, Failure> {
     if !args.names.is_empty() && args.names.len() != args.logs.len() {
         let text = format!("{} names for {} runs", args.names.len(), args.logs.len());
-        return Err(Diagnostic::error("E0911", text).help("give a name for each, or none").into());
+        let d = Diagnostic::error("E0911", text).class(Class::Usage);
+        return Err(d.help("give a name for each, or none").into());
     }
     let mut list = Vec::new();
     for (i, path) in args.logs.iter().enumerate() {
@@ -39,7 +41,10 @@ pub fn run(args: &Args, _: &Env) -> Result<Done, Failure> {
     }
     output::write(&args.output, Mode::Data, runs::errors(&list, args.apart)?.as_bytes())?;
     let rows: Vec<_> = list.iter().map(|r| json!({ "name": r.name, "lines": r.lines.len() })).collect();
-    Ok(Done::new(format!("{}\n", args.output.display()), json!({ "figure": args.output, "runs": rows })))
+    Ok(Done::new(
+        format!("{}\n", args.output.display()),
+        json!({ "figure": args.output.display().to_string(), "runs": rows }),
+    ))
 }
 
 /// The folder of a run's log; else the name of the file.

@@ -48,7 +48,82 @@ impl Progress {
         self.bar.set_message(text.to_string());
     }
 
+    /// Runs `f`, which writes to the terminal, while the line is away.
+    pub fn suspend(&self, f: impl FnOnce()) {
+        self.bar.suspend(f);
+    }
+
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::TermLike;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    /// A terminal that keeps what it is told.
+    #[derive(Clone, Debug, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl Screen {
+        fn put(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+    }
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            80
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.put(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.put(text)
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.put("<clear>")
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_said_stands_on_a_line_of_its_own() {
+        let env = Env { quiet: true, verbose: 0, json: false, color: false, color_err: false, threads: 1 };
+        let (screen, progress) = (Screen::default(), Progress::count(&env, "step", 9));
+        progress.bar.set_draw_target(ProgressDrawTarget::term_like(Box::new(screen.clone())));
+        progress.advance(1);
+        progress.suspend(|| screen.put("said").unwrap());
+        let text = screen.0.lock().unwrap().clone();
+        let (before, after) = text.split_once("said").unwrap();
+        assert!(before.starts_with("step 1 of 9") && before.ends_with("<clear>"), "{text}");
+        assert!(after.contains("step 1 of 9"), "{text}");
     }
 }

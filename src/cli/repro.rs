@@ -13,8 +13,8 @@ use crate::train::data::{Place, Set, cifar, pixels};
 use crate::train::settings::{Kind, Settings};
 use crate::{report, store};
 use comfy_table::CellAlignment;
-use ir::Diagnostic;
 use ir::diag::Class;
+use ir::{Diagnostic, Diagnostics};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -59,16 +59,18 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let groups = args.experiment.groups(args.scale);
     checkpoint::folder(&args.out)?;
     output::finish_on_signal();
+    let mut warnings = Diagnostics::default();
     let mut trained: HashMap<&str, Trained> = HashMap::new();
     for name in groups.iter().flat_map(|g| g.networks.iter().copied()) {
         if trained.contains_key(name) {
             continue;
         }
-        match one(&bench, name, env)? {
+        match one(&bench, name, &mut warnings, env)? {
             End::Trained(t) => _ = trained.insert(name, t),
             End::Stopped(signal) => {
                 let text = format!("stopped while {name} was being trained; the same command goes on\n");
-                return Ok(Done { exit: (128 + signal) as u8, ..Done::new(text, json!({ "stopped": name })) });
+                let done = Done::new(text, json!({ "stopped": name }));
+                return Ok(Done { exit: (128 + signal) as u8, diagnostics: warnings, ..done });
             }
         }
     }
@@ -92,17 +94,19 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     };
     let rows: Vec<_> = table.rows.iter().map(named).collect();
     let text = format!("{}\n{}\n{}\n", table.text(), csv.display(), svg.display());
-    Ok(Done::new(text, json!({ "experiment": name, "networks": rows, "table": csv, "figure": svg })))
+    let [table, figure] = [csv, svg].map(|path| path.display().to_string());
+    let result = json!({ "experiment": name, "networks": rows, "table": table, "figure": figure });
+    Ok(Done { diagnostics: warnings, ..Done::new(text, result) })
 }
 
 /// Trains one network, with a line of progress.
-fn one(bench: &Bench, name: &str, env: &Env) -> Result<End, Failure> {
+fn one(bench: &Bench, name: &str, warnings: &mut Diagnostics, env: &Env) -> Result<End, Failure> {
     let bar = std::cell::OnceCell::new();
     let mut begin = |s: &Settings, done: u64| {
         env.say(format!("{name}: {} steps of {}", s.iterations - done, s.batch));
         bar.get_or_init(|| Bar::count(env, "steps", (s.iterations - done) as usize));
     };
-    let end = bench.train(name, &mut begin, &mut |r| {
+    let end = bench.train(name, warnings, &mut begin, &mut |r| {
         let Some(bar) = bar.get() else { return };
         bar.advance(1);
         if let Some((loss, error)) = r.line.window {
@@ -179,7 +183,8 @@ fn responses_of(bench: &Bench, networks: &[&Trained]) -> Result<(String, Table),
         })?;
         let pixels = pixels::of_model(preprocess, model.mean_picture());
         let set = Set::Cifar(cifar::evaluation(bench.cifar, compile::input_dims(&model.graph)?)?);
-        let found = responses::deviations(&model, &pixels, &set, bench.target, bench.backend, &|_| ())?;
+        let all: Vec<u64> = (0..set.len()).collect();
+        let found = responses::deviations(&model, &pixels, &set, &all, bench.target, bench.backend, &|_| ())?;
         let values: Vec<f64> = found.into_iter().map(|(_, v)| v).collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         rows.push([t.name.clone(), values.len().to_string(), format!("{mean:.4}")]);

@@ -16,6 +16,7 @@ use crate::train::step::Codes;
 use crate::train::traces::Places;
 use crate::train::{log, shards};
 use crate::{figure, import, machine, report, store};
+use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Graph};
 use passes::graph::MemoryGoal;
 use passes::pipeline::PassOptions;
@@ -33,12 +34,12 @@ pub struct Args {
     /// Pictures: cifar10:DIR (binary version) or folder:DIR (DIR/train/CLASS/*.jpg, DIR/val/CLASS/*.jpg)
     #[arg(long, value_name = "KIND:DIR", value_parser = Place::parse)]
     data: Place,
-    /// Folder for checkpoints, log.csv and the trained model.rir
+    /// Folder for checkpoints, log.csv and the trained model.rir; one that holds a run only with --resume
     #[arg(short, long, visible_alias = "output", value_name = "DIR")]
     out: PathBuf,
-    /// he2015 (the paper's) or fast (one cycle)
-    #[arg(long, default_value = "he2015")]
-    recipe: String,
+    /// he2015 (the paper's) or fast (one cycle) [default: he2015]
+    #[arg(long, value_name = "NAME")]
+    recipe: Option<String>,
     /// Length of the run in epochs [default: the recipe's]
     #[arg(long, value_name = "N", conflicts_with = "iters", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     epochs: Option<u64>,
@@ -172,6 +173,9 @@ fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
     let classes = model.graph.outputs.first().and_then(|&y| model.graph.ty(y).dims(1).last().copied()).unwrap_or(0);
     let mut set = args.data.training(dims, classes)?;
     let mut test = args.data.evaluation(dims, classes)?;
+    if let Some(test) = &test {
+        set.check_evaluation(test).map_err(|d| Failure::from(d).in_file(&args.data.dir))?;
+    }
     let limit = args.limit.or(resumed.as_ref().and_then(|c| c.run.settings.limit));
     if let Some(n) = limit {
         set.truncate(n);
@@ -180,14 +184,17 @@ fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
     let settings = settings(args, &model, &set, resumed.as_ref().map(|c| &c.run.settings))?;
     shards::check(settings.shards, settings.batch, group.size())?;
     if let Some(c) = &resumed {
-        run::check(c, &model.graph, &set.fingerprint(), &settings)?;
+        run::check(c, &model, &set.fingerprint(), &settings)?;
     }
     let pixels = pixels(&settings, &model, &set, dims)?;
     let log = args.log.clone().unwrap_or_else(|| args.out.join("log.csv"));
     if group::leads(group) {
+        checkpoint::refuse_other_run(&args.out, resumed.as_ref().map(|c| c.path.as_path()))?;
+        let traces = places(args, &log);
+        traces.check()?;
         checkpoint::folder(&args.out)?;
-        output::probe(&log)?;
-        args.grad_norms.as_deref().map(output::probe).transpose()?;
+        output::probe(&args.out.join("model.rir"))?;
+        traces.probe()?;
     }
 
     let backend = args.backend.unwrap_or_else(BackendName::best);
@@ -223,6 +230,11 @@ fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
     Ok(Setup { model, source, test, codes, resumed, warnings, log })
 }
 
+/// What a run leaves to look at.
+fn places<'a>(args: &'a Args, log: &'a Path) -> Places<'a> {
+    Places { log, events: args.tensorboard.as_deref(), norms: args.grad_norms.as_deref() }
+}
+
 fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
     let setup = group::agree(group, set_up(args, env, group))?;
     let Setup { model, source, test, codes, resumed, mut warnings, log } = setup;
@@ -234,7 +246,7 @@ fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
         test: test.as_ref(),
         codes: &codes,
         out: &args.out,
-        traces: Places { log: &log, events: args.tensorboard.as_deref(), norms: args.grad_norms.as_deref() },
+        traces: places(args, &log),
         every: args.recovery_interval.unwrap_or_else(|| source.steps()),
         keep: args.checkpoint_hist.into(),
         skips: args.on_nan == OnNan::Skip,
@@ -252,9 +264,17 @@ fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
     if !group::leads(group) {
         return Ok(Done::default());
     }
-    let name = args.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let curves = figure::runs::errors(&[Run { name, lines: log::read(&log)? }], false)?;
-    output::write(&args.out.join("curves.svg"), Mode::Data, curves.as_bytes())?;
+    if output::is_stream(&log) {
+        env.say(format!("no curves.svg: what went to the log '{}' cannot be read again", log.display()));
+    } else {
+        let name = args.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let curves = figure::runs::errors(&[Run { name, lines: log::read(&log)? }], false)?;
+        output::write(&args.out.join("curves.svg"), Mode::Data, curves.as_bytes())?;
+    }
+    if end.skipped > 0 {
+        let text = format!("{} of {} batches were left out: their loss was not finite", end.skipped, end.steps);
+        warnings.push(Diagnostic::warning("E0910", text).help("lower --lr, or add a --warmup"));
+    }
     let rate = if end.steps > 0 { (end.steps * s.batch) as f64 / end.elapsed.as_secs_f64() } else { 0.0 };
     let mut said = match (&end.model, end.signal) {
         (Some(m), _) => format!("{}\n", m.display()),
@@ -269,7 +289,9 @@ fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
         said += &format!("test error {:.2} %\n", 100.0 * error);
     }
     let result = json!({
-        "iterations": end.progress.iteration, "of": s.iterations, "model": end.model, "checkpoint": end.checkpoint,
+        "iterations": end.progress.iteration, "of": s.iterations, "skipped": end.skipped,
+        "model": end.model.as_ref().map(|m| m.display().to_string()),
+        "checkpoint": end.checkpoint.display().to_string(),
         "test_error": end.test_error, "images_per_second": rate, "seconds": seconds,
         "waited_seconds": end.waited.as_secs_f64(), "arena_bytes": codes.step.program().arena_bytes, "settings": s,
         "recomputed": codes.step.log().recomputed.as_ref().map(report::recomputed_json),
@@ -279,17 +301,13 @@ fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
     Ok(Done { diagnostics: warnings, sources: model.sources, exit, ..Done::new(said, result) })
 }
 
-/// A checkpoint file, or the newest whole one of a folder; newer ones that are damaged become warnings.
+/// A checkpoint file, or the newest whole one of a folder, with warnings of newer ones.
 fn resume(path: &Path, warnings: &mut Diagnostics) -> Result<Checkpoint, Failure> {
     if !path.is_dir() {
         return checkpoint::read(path);
     }
     let (found, problems) = checkpoint::newest(path)?;
-    for mut d in problems.0 {
-        d.severity = ir::Severity::Warning;
-        d.help = Some(format!("the run goes on from '{}'", found.path.display()));
-        warnings.push(d);
-    }
+    warnings.0.extend(problems.0);
     Ok(found)
 }
 
@@ -297,9 +315,8 @@ fn resume(path: &Path, warnings: &mut Diagnostics) -> Result<Checkpoint, Failure
 ///
 /// Errors: E0911.
 pub fn recipe(name: &str, kind: Kind) -> Result<&'static Recipe, Diagnostic> {
-    let none =
-        || Diagnostic::error("E0911", format!("there is no recipe '{name}'")).help("recipes are he2015 and fast");
-    Recipe::find(name, kind).ok_or_else(none)
+    let none = || Diagnostic::error("E0911", format!("there is no recipe '{name}'")).class(Class::Usage);
+    Recipe::find(name, kind).ok_or_else(|| none().help("recipes are he2015 and fast"))
 }
 
 /// Layers with weights, as the paper counts the depth of a network.
@@ -308,13 +325,18 @@ pub fn weighted_layers(graph: &Graph) -> u64 {
     layers.iter().filter(|l| l.op.starts_with("conv2d") || l.op.starts_with("dense")).count() as u64
 }
 
-/// The recipe's settings, or those of a checkpoint, with what the command line says.
+/// The recipe's settings, or those of a checkpoint, with what the command line says. A recipe that is named beside a
+/// checkpoint gives them anew, so that a difference is seen.
 fn settings(args: &Args, model: &store::Model, set: &Set, begun: Option<&Settings>) -> Result<Settings, Failure> {
-    let recipe = recipe(&args.recipe, args.data.kind)?;
     let length = args.epochs.map(Length::Epochs).or(args.iters.map(Length::Iterations));
     let mut s = match begun {
-        Some(s) => s.clone(),
-        None => recipe.settings(set.len(), weighted_layers(&model.graph), args.batch, length),
+        Some(s) if args.recipe.is_none() => s.clone(),
+        _ => recipe(args.recipe.as_deref().unwrap_or("he2015"), args.data.kind)?.settings(
+            set.len(),
+            weighted_layers(&model.graph),
+            args.batch,
+            length,
+        ),
     };
     s.batch = args.batch.unwrap_or(s.batch);
     s.shards = args.shards.or(begun.map(|s| s.shards)).unwrap_or(if args.mpi { SHARDS } else { 1 });
@@ -336,7 +358,7 @@ fn settings(args: &Args, model: &store::Model, set: &Set, begun: Option<&Setting
     }
     if s.batch > set.len() {
         let text = format!("a batch of {} pictures is more than the {} that there are", s.batch, set.len());
-        return Err(Diagnostic::error("E0911", text).help("lower --batch").into());
+        return Err(Diagnostic::error("E0911", text).class(Class::Usage).help("lower --batch").into());
     }
     Ok(s)
 }

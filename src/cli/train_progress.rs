@@ -42,7 +42,8 @@ impl<'a> Progress<'a> {
         }
         if let Some(error) = line.test_error {
             let (epoch, lr) = (line.epoch, line.lr);
-            self.env.say(format!("epoch {epoch:.2}: lr {lr:.5}{}, test error {:.2} %", self.window, 100.0 * error));
+            let text = format!("epoch {epoch:.2}: lr {lr:.5}{}, test error {:.2} %", self.window, 100.0 * error);
+            self.bar.suspend(|| self.env.say(text));
             let fields = json!({ "iteration": line.iteration, "epoch": epoch, "test_error": error });
             self.env.tell("train", "evaluation", fields);
         }

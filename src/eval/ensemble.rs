@@ -99,7 +99,9 @@ pub struct Outcome {
     pub alone: Vec<Tally>,
     /// Of all together.
     pub together: Tally,
-    /// An error for each picture that could not be read.
+    /// Numbers of the pictures that could be read.
+    pub readable: Vec<u64>,
+    /// An error for each of the others.
     pub unreadable: Diagnostics,
 }
 
@@ -132,6 +134,7 @@ pub fn evaluate(members: &[Member], set: &Set, advance: &dyn Fn(u64)) -> Result<
             Ok(Prepared { label: set.label(i), inputs: codes().map(|(_, views)| views.of(&picture)).collect() })
         };
         let prepared: Vec<_> = here.clone().into_par_iter().map(prepare).collect();
+        outcome.readable.extend(here.clone().zip(&prepared).filter(|(_, p)| p.is_ok()).map(|(i, _)| i));
         let (pictures, failures): (Vec<_>, Vec<_>) = prepared.into_iter().partition(Result::is_ok);
         let pictures: Vec<Prepared> = pictures.into_iter().flatten().collect();
         outcome.unreadable.0.extend(failures.into_iter().filter_map(Result::err).flat_map(|f| named(f).0));

@@ -57,13 +57,14 @@ pub fn layers(g: &Graph) -> Result<Vec<(String, Value)>, Diagnostic> {
     }
 }
 
-/// Name and deviation of the response of every 3×3 convolution, over the pictures of `set`.
+/// Name and deviation of the response of every 3×3 convolution, over some pictures of `set`.
 ///
 /// Errors: E0914; those of the pictures, the passes and the back end.
 pub fn deviations(
     model: &Model,
     pixels: &Pixels,
     set: &Set,
+    pictures: &[u64],
     target: Target,
     backend: BackendName,
     advance: &dyn Fn(u64),
@@ -74,10 +75,10 @@ pub fn deviations(
     let code = Code::new(g, model.store.clone(), backend, &Options::new(backend.legal(target), BATCH))?;
     let mut moments = vec![Moments::default(); layers.len()];
     let fill = |i: u64, x: &mut [f32]| {
-        pixels.recipe().apply(&set.picture(i)?, x);
+        pixels.recipe().apply(&set.picture(pictures[i as usize])?, x);
         Ok(())
     };
-    Batches::new(&code)?.groups(set.len(), &fill, &mut |here, execution| {
+    Batches::new(&code)?.groups(pictures.len() as u64, &fill, &mut |here, execution| {
         let full = (here.end - here.start) as usize;
         moments.par_iter_mut().enumerate().for_each(|(layer, m)| {
             let bytes = execution.output(layer).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! One network of an experiment, trained by the paper's recipe, or found trained.
 
 use super::experiments::Scale;
-use crate::builders::{self, init};
+use crate::builders::{self, Spec, init};
 use crate::render::Failure;
 use crate::store::{self, Model};
 use crate::toolchain::BackendName;
@@ -15,8 +15,8 @@ use crate::train::run::{self, Job, Report};
 use crate::train::settings::{Kind, Recipe, Settings};
 use crate::train::step::Codes;
 use crate::train::traces::Places;
-use ir::Diagnostic;
 use ir::target::Target;
+use ir::{Diagnostic, Diagnostics};
 use passes::pipeline::PassOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,24 +61,21 @@ impl Bench<'_> {
     /// Trains the network called `name`, or goes on, or finds it trained. `begin` hears of the settings once it is
     /// known that there is something to do.
     ///
-    /// Errors: E0908 and E0909 if the folder is of a run on other data or with other settings; those of training.
+    /// Errors: E0908 and E0909 if the folder is of another network or a run on other data or with other settings; those
+    /// of training.
     pub fn train(
         &self,
         name: &str,
+        warnings: &mut Diagnostics,
         begin: &mut dyn FnMut(&Settings, u64),
         report: &mut dyn FnMut(&Report),
     ) -> Result<End, Failure> {
         let spec = self.scale.spec(name)?;
-        let dir = self.out.join(name);
-        checkpoint::folder(&dir)?;
-        let initial = dir.join("initial.rir");
-        if !initial.is_file() {
-            init::save(&initial, builders::build(&spec)?, self.seed, &mut |_| ())?;
-        }
-        let model = store::load(&initial)?;
-        model.check_hash()?;
         let pictures = cifar::training(self.cifar, spec.input)?;
         let test = Set::Cifar(cifar::evaluation(self.cifar, spec.input)?);
+        let dir = self.out.join(name);
+        checkpoint::folder(&dir)?;
+        let model = self.initial(&dir, name, &spec)?;
         let pixels = Pixels::mean_picture(&pictures, pictures.labels.len());
         let set = Set::Cifar(pictures);
         let recipe = Recipe::find("he2015", Kind::Cifar).expect("invariant: the paper's recipe is there");
@@ -89,7 +86,7 @@ impl Bench<'_> {
             let text = format!("a batch of {batch} pictures is more than the {} that there are", set.len());
             return Err(Diagnostic::error("E0911", text).help("give all of CIFAR-10").into());
         }
-        let from = self.begun(&dir, &model, &set, &settings)?;
+        let from = begun(&dir, &model, &set, &settings, warnings)?;
         let log = dir.join("log.csv");
         let trained = dir.join("model.rir");
         let is_done = from.as_ref().is_some_and(|c| c.run.progress.iteration == settings.iterations);
@@ -122,13 +119,39 @@ impl Bench<'_> {
         Ok(End::Trained(Trained { name, params, iterations, lines: log::read(&log)?, model: trained }))
     }
 
-    /// The newest checkpoint of the run in `dir`, if it has begun.
-    fn begun(&self, dir: &Path, model: &Model, set: &Set, s: &Settings) -> Result<Option<Checkpoint>, Failure> {
-        if checkpoint::all(dir).is_empty() {
-            return Ok(None);
+    /// The network called `name` before it is trained. A file that is there is taken if it is that network.
+    ///
+    /// Errors: E0908 if it is another; E0803.
+    fn initial(&self, dir: &Path, name: &str, spec: &Spec) -> Result<Model, Failure> {
+        let path = dir.join(format!("initial-{}.rir", self.seed));
+        let graph = builders::build(spec)?;
+        let network = run::signature(&graph);
+        if !path.is_file() {
+            init::save(&path, graph, self.seed, &mut |_| ())?;
         }
-        let (found, _) = checkpoint::newest(dir)?;
-        run::check(&found, &model.graph, &set.fingerprint(), s)?;
-        Ok(Some(found))
+        let model = store::load(&path)?;
+        model.check_hash()?;
+        if run::signature(&model.graph) != network {
+            let d = Diagnostic::error("E0908", format!("'{}' is not {name} at this scale", path.display()));
+            return Err(Failure::from(d.help("choose another --out for each scale")).in_file(&path));
+        }
+        Ok(model)
     }
+}
+
+/// The newest checkpoint of the run in `dir`, if it has begun.
+fn begun(
+    dir: &Path,
+    model: &Model,
+    set: &Set,
+    s: &Settings,
+    warnings: &mut Diagnostics,
+) -> Result<Option<Checkpoint>, Failure> {
+    if checkpoint::all(dir).is_empty() {
+        return Ok(None);
+    }
+    let (found, problems) = checkpoint::newest(dir)?;
+    warnings.0.extend(problems.0);
+    run::check(&found, model, &set.fingerprint(), s)?;
+    Ok(Some(found))
 }

@@ -5,7 +5,7 @@ use crate::import::{self, safetensors};
 use crate::output::{self, Mode, Output};
 use crate::render::Failure;
 use ir::diag::Class;
-use ir::{Diagnostic, Diagnostics};
+use ir::{Diagnostic, Diagnostics, Severity};
 use runtime::host::train::checkpoint;
 use std::collections::HashMap;
 use std::io::Write;
@@ -26,7 +26,8 @@ pub fn place(dir: &Path, iteration: u64) -> PathBuf {
 /// One tensor of the state: name, shape, f32 elements.
 pub type Tensor<'a> = (String, Vec<u64>, &'a [u8]);
 
-/// Writes the checkpoint of `run` into `dir` and removes all but the newest `keep`.
+/// Writes the checkpoint of `run` into `dir` and removes older ones, all but the newest `keep` up to it. Later ones are
+/// there where a run has gone back: it will come to them again.
 ///
 /// Errors: E0803 if it cannot be written; older ones are as they were.
 pub fn write(dir: &Path, run: &Run, state: &[Tensor], keep: usize) -> Result<PathBuf, Failure> {
@@ -40,7 +41,7 @@ pub fn write(dir: &Path, run: &Run, state: &[Tensor], keep: usize) -> Result<Pat
     };
     put().map_err(|e| out.failure(&e))?;
     out.commit()?;
-    for old in all(dir).into_iter().skip(keep.max(1)) {
+    for old in all(dir).into_iter().filter(|p| *p <= path).skip(keep.max(1)) {
         // One that stays is no harm.
         let _ = std::fs::remove_file(old);
     }
@@ -78,14 +79,20 @@ pub fn read(path: &Path) -> Result<Checkpoint, Failure> {
     Ok(Checkpoint { path: path.to_path_buf(), run, bytes, entries })
 }
 
-/// The newest whole checkpoint of a folder, and the errors of newer ones.
+/// The newest whole checkpoint of a folder, and warnings of newer ones.
 ///
 /// Errors: E0907 if there is none.
 pub fn newest(dir: &Path) -> Result<(Checkpoint, Diagnostics), Failure> {
     let mut problems = Diagnostics::default();
     for path in all(dir) {
         match read(&path) {
-            Ok(c) => return Ok((c, problems)),
+            Ok(c) => {
+                for d in &mut problems.0 {
+                    d.severity = Severity::Warning;
+                    d.help = Some(format!("the run goes on from '{}'", c.path.display()));
+                }
+                return Ok((c, problems));
+            }
             Err(f) => problems.0.extend(f.diagnostics.0),
         }
     }
@@ -117,6 +124,19 @@ fn damaged(path: &Path, what: &str, more: &Diagnostics) -> Failure {
         None => "there is none before it: begin again, or restore the file".into(),
     });
     Failure::from(d).in_file(path)
+}
+
+/// Refuses a folder that holds a run already, unless that is the one that goes on from the checkpoint `resumed`.
+///
+/// Errors: E0909.
+pub fn refuse_other_run(dir: &Path, resumed: Option<&Path>) -> Result<(), Failure> {
+    let Some(newest) = all(dir).into_iter().next() else { return Ok(()) };
+    let folder = resumed.and_then(Path::parent).map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+    if folder.is_some_and(|f| output::is_same(f, dir)) {
+        return Ok(());
+    }
+    let d = Diagnostic::error("E0909", format!("there is a run already: '{}'", newest.display())).class(Class::Usage);
+    Err(d.help(format!("go on with --resume {}, or choose another --out", dir.display())).into())
 }
 
 /// Makes the folder of a run.
@@ -157,6 +177,37 @@ mod tests {
         assert_eq!((c.run.clone(), problems.0.len()), (run(15), 0));
         assert_eq!(c.tensor("w", &[2]), Some(&[1u8, 2, 3, 4, 5, 6, 7, 8][..]));
         assert_eq!((c.tensor("w", &[1, 2]), c.tensor("x", &[1])), (None, None));
+    }
+
+    #[test]
+    fn a_run_that_has_gone_back_keeps_what_it_writes() {
+        let dir = tempfile::tempdir().unwrap();
+        for i in [10, 15, 2, 4, 6] {
+            assert!(put(dir.path(), i).exists(), "{i}");
+        }
+        let kept = [15, 10, 6, 4].map(|i| place(dir.path(), i));
+        assert_eq!(all(dir.path()), kept);
+    }
+
+    #[test]
+    fn a_folder_takes_one_run() {
+        let [dir, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        assert!(refuse_other_run(dir.path(), None).is_ok());
+        let (own, foreign) = (put(dir.path(), 5), put(other.path(), 5));
+        assert!(refuse_other_run(dir.path(), Some(own.as_path())).is_ok());
+        for resumed in [None, Some(foreign.as_path())] {
+            let e = refuse_other_run(dir.path(), resumed).unwrap_err();
+            assert_eq!((e.diagnostics.0[0].code, e.exit_code()), ("E0909", 2));
+        }
+    }
+
+    #[test]
+    fn more_steps_than_a_run_has_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let length = run(0).settings.iterations;
+        assert!(read(&put(dir.path(), length)).is_ok());
+        let e = read(&put(dir.path(), length + 1)).err().expect("a refusal");
+        assert!(e.diagnostics.0[0].code == "E0907" && e.diagnostics.0[0].message.contains("is not valid"));
     }
 
     #[test]

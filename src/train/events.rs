@@ -61,6 +61,14 @@ pub struct Events {
     file: File,
 }
 
+/// Makes the folder of events, and fails if no file can be begun in it.
+///
+/// Errors: E0803.
+pub fn probe(dir: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir).map_err(|e| output::failure(dir, 0, &e))?;
+    output::probe(&dir.join("events"))
+}
+
 impl Events {
     /// Begins a file in `dir` for a run that has done `iteration` steps.
     ///

@@ -8,7 +8,7 @@ use super::log::Line;
 use super::random::Epoch;
 use super::schedule::WINDOW;
 use super::settings::{Colour, Crop, Settings};
-use super::step::{Codes, Step};
+use super::step::{self, Codes, Step};
 use super::traces::{Places, Traces};
 use crate::output;
 use crate::render::Failure;
@@ -16,7 +16,8 @@ use crate::store::{self, Model};
 use ir::diag::Class;
 use ir::graph::Def;
 use ir::store::{MemoryStore, TensorStore};
-use ir::{Diagnostic, Graph};
+use ir::{Diagnostic, Diagnostics, Graph};
+use passes::autodiff::state_of;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -65,6 +66,8 @@ pub struct End {
     pub model: Option<PathBuf>,
     pub signal: Option<i32>,
     pub test_error: Option<f64>,
+    /// Batches of this process that were left out.
+    pub skipped: u64,
     /// As [`Report`] counts them.
     pub steps: u64,
     pub elapsed: Duration,
@@ -77,20 +80,46 @@ pub fn signature(g: &Graph) -> String {
     store::hex(&Sha256::digest(ir::text::print_graph(g)))
 }
 
+/// What tells the network of a run from another: its [`signature`], and the elements of what is frozen, which no
+/// checkpoint has.
+///
+/// Errors: E0407 if the network has no such tensors.
+pub fn identity(g: &Graph, tensors: &dyn TensorStore, s: &Settings) -> Result<String, Diagnostics> {
+    if s.frozen.is_empty() {
+        return Ok(signature(g));
+    }
+    let state = state_of(g, &step::options(s))?;
+    let mut hash = Sha256::new();
+    hash.update(ir::text::print_graph(g));
+    for &p in &g.params {
+        let Def::Param { tensor, .. } = &g.values[p].def else { continue };
+        if let Some(data) = tensors.get(tensor).filter(|_| state.iter().all(|t| t.name != *tensor)) {
+            hash.update(&*data.bytes);
+        }
+    }
+    Ok(store::hex(&hash.finalize()))
+}
+
 /// Refuses a checkpoint of another network, other data or other settings.
 ///
 /// Errors: E0908, E0909.
-pub fn check(c: &Checkpoint, network: &Graph, data: &str, settings: &Settings) -> Result<(), Failure> {
+pub fn check(c: &Checkpoint, model: &Model, data: &str, settings: &Settings) -> Result<(), Failure> {
     let at = |d: Diagnostic| Failure::from(d).in_file(&c.path);
-    if c.run.network != signature(network) {
-        let text = format!("'{}' is a checkpoint of another network", c.path.display());
-        return Err(at(Diagnostic::error("E0908", text).help("give the model that the run was begun with")));
+    let begun = &c.run.settings;
+    // Without the tensors that the run has frozen it is another network too.
+    if c.run.network != identity(&model.graph, &*model.store, begun).unwrap_or_default() {
+        let mut d = Diagnostic::error("E0908", format!("'{}' is a checkpoint of another network", c.path.display()));
+        if !begun.frozen.is_empty() {
+            d = d.note(format!("the run leaves tensors as they are in its model: {}", begun.frozen.join(", ")));
+        }
+        return Err(at(d.help("give the model that the run was begun with")));
     }
-    if c.run.data != data {
+    // Under another --limit the data differ, and that is what to say.
+    if c.run.data != data && begun.limit == settings.limit {
         let text = format!("'{}' is a checkpoint of a run on other data", c.path.display());
         return Err(at(Diagnostic::error("E0908", text).help("give the --data that the run was begun with")));
     }
-    let differences = c.run.settings.differences(settings);
+    let differences = begun.differences(settings);
     if differences.is_empty() {
         return Ok(());
     }
@@ -111,14 +140,15 @@ impl Job<'_> {
         let mut progress = from.map(|c| c.run.progress).unwrap_or_default();
         let (mut step, mut traces, mut feed) = group::agree(self.group, self.begin(from, progress.iteration))?;
         let (begun, first) = (Instant::now(), progress.iteration);
-        let (network, data) = (signature(&self.model.graph), self.source.set.fingerprint());
+        let network = identity(&self.model.graph, &*self.model.store, s)?;
+        let data = self.source.set.fingerprint();
         let run = |progress: Progress| Run::new(network.clone(), data.clone(), s.clone(), progress);
         self.compare(&run(progress), &step)?;
         let save = |step: &Step, progress: Progress| match group::leads(self.group) {
             true => checkpoint::write(self.out, &run(progress), &step.state(), self.keep),
             false => Ok(checkpoint::place(self.out, progress.iteration)),
         };
-        let mut saved = from.map(|c| c.path.clone());
+        let (mut saved, mut skipped) = (from.map(|c| c.path.clone()), 0);
         let mut test_error = None;
         let mut evaluating = Duration::ZERO;
         let mut signal = group::signal(self.group, output::signal());
@@ -135,7 +165,9 @@ impl Job<'_> {
                 }
                 step.accept()?;
                 progress.count(s, outcome);
-            } else if !self.skips {
+            } else if self.skips {
+                skipped += 1;
+            } else {
                 return group::agree(self.group, Err(self.not_finite(outcome.loss, &progress, &step, &save)));
             }
             progress.iteration += 1;
@@ -182,7 +214,7 @@ impl Job<'_> {
         };
         let (checkpoint, model) = group::agree(self.group, finish())?;
         let steps = progress.iteration - first;
-        Ok(End { progress, checkpoint, model, signal, test_error, steps, elapsed, waited: feed.waited })
+        Ok(End { progress, checkpoint, model, signal, test_error, skipped, steps, elapsed, waited: feed.waited })
     }
 
     /// The state to begin with, what the first rank writes, and the batches.

@@ -1,8 +1,11 @@
 //! What a run leaves to look at: its log, the same for TensorBoard, and the norms of its gradients.
 
-use super::events::Events;
+use super::events::{self, Events};
 use super::log::{Line, Log, Table};
+use crate::output;
 use crate::render::Failure;
+use ir::Diagnostic;
+use ir::diag::Class;
 use std::path::Path;
 
 /// Where it goes.
@@ -23,6 +26,32 @@ pub struct Traces {
 }
 
 impl Places<'_> {
+    /// Refuses tables that would mix with each other or with the result.
+    ///
+    /// Errors: E0819.
+    pub fn check(&self) -> Result<(), Diagnostic> {
+        let refuse =
+            |text: String| Err(Diagnostic::error("E0819", text).class(Class::Usage).help("name a file for each"));
+        for (flag, path) in [("--log", Some(self.log)), ("--grad-norms", self.norms)] {
+            if path.is_some_and(output::is_stdout) {
+                return refuse(format!("{flag} cannot go to standard output, where the result goes"));
+            }
+        }
+        let whole = |p: &Path| std::path::absolute(p).unwrap_or_else(|_| p.to_path_buf());
+        if self.norms.is_some_and(|n| whole(n) == whole(self.log)) && !output::is_stream(self.log) {
+            return refuse(format!("'{}' cannot be the log and have the norms of gradients", self.log.display()));
+        }
+        Ok(())
+    }
+
+    /// Fails at once if one of them cannot be begun.
+    ///
+    /// Errors: E0803.
+    pub fn probe(&self) -> Result<(), Failure> {
+        [Some(self.log), self.norms].into_iter().flatten().try_for_each(output::probe)?;
+        self.events.map_or(Ok(()), events::probe)
+    }
+
     /// Opens the files of a run that has done `iteration` steps; `weights` are the names of what has norms.
     ///
     /// Errors: E0803, E0805.

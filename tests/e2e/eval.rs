@@ -253,6 +253,17 @@ fn broken_picture() {
     for part in ["error[E0901]", "c0/2.ppm", "c1/1.ppm", "help: "] {
         assert!(outcome.stderr.contains(part), "{}", outcome.stderr);
     }
+    // Responses are those of the others.
+    let file = dir.path("responses.csv");
+    let args = ["eval", &model, "--data", &data, "--preprocess", "cifar crop=16", "--responses", &file];
+    let outcome = rescc(&args);
+    assert!(outcome.code == Some(3) && outcome.stdout.contains("mean deviation of responses"), "{outcome:?}");
+    let responses = dir.read("responses.csv");
+    for f in ["c0/2.ppm", "c1/1.ppm"] {
+        std::fs::remove_file(dir.path(&format!("pictures/{f}"))).unwrap();
+    }
+    rescc(&args).succeeds();
+    assert!(dir.read("responses.csv") == responses);
     for c in 0..2 {
         (0..3).for_each(|i| _ = dir.write(&format!("pictures/c{c}/{i}.ppm"), "no picture"));
     }

@@ -138,7 +138,7 @@ fn refusals() {
     let wild = run(2, &dir, "run", &["--batch", "16", "--iters", "20", "--lr", "1e30"]);
     once(&wild, 1, &["E0910", "the loss of iteration"]);
     // A rank with another seed would shuffle its pictures in another way.
-    let [a, b] = ["0", "1"].map(|seed| arguments(&dir, "run", &[&SHARDED[..], &["--seed", seed]].concat()));
+    let [a, b] = ["0", "1"].map(|seed| arguments(&dir, "seeds", &[&SHARDED[..], &["--seed", seed]].concat()));
     let mut c = mpirun(1, &a);
     c.args([":", "-n", "1", env!("CARGO_BIN_EXE_rescc")]).args(b).arg("--mpi");
     once(&finish(c.spawn().expect("mpirun starts")), 3, &["E0917", "same state"]);

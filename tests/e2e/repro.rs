@@ -4,6 +4,8 @@ use super::train::set_up;
 use crate::command::{Outcome, Scratch, command, rescc};
 use crate::test;
 use libtest_mimic::Trial;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -78,6 +80,13 @@ fn experiments() {
     assert!(four.contains("resnet34"), "{four}");
     let figure = text(&dir, "out/fig4.svg");
     assert!([">\nplain\n", ">\nresidual\n", ">\nplain34\n"].iter().all(|part| figure.contains(part)), "{figure}");
+    // By a name that is no text.
+    let name = OsString::from_vec([dir.path("out").as_bytes(), b"\xff"].concat());
+    std::os::unix::fs::symlink(dir.path("out"), &name).unwrap();
+    let data = format!("cifar10:{}", dir.path(""));
+    let mut c = command(&["repro", "fig1", "--data", &data, "--scale", "tiny", "--backend", "cranelift", "--out"]);
+    let done = c.arg(&name).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
 }
 
 /// The bits of a run that was stopped and went on are those of one that was not.
@@ -98,14 +107,24 @@ fn interrupted() {
     for file in ["cifar-plain20/model.safetensors", "cifar-plain56/log.csv", "fig1.csv", "fig1.svg"] {
         assert!(dir.read(&format!("whole/{file}")) == dir.read(&format!("stopped/{file}")), "{file}");
     }
+    // It goes on from an older checkpoint where the newest is damaged, and says so.
+    dir.write("stopped/cifar-plain20/checkpoint-0000000060.safetensors", "");
+    let outcome = repro(&dir, "fig1", "stopped", &[]);
+    assert!(outcome.stderr.contains("warning[E0907]"), "{}", outcome.stderr);
+    outcome.succeeds();
+    let file = "cifar-plain20/model.safetensors";
+    assert!(dir.read(&format!("whole/{file}")) == dir.read(&format!("stopped/{file}")));
 }
 
 fn hostile() {
     let dir = set_up();
-    let out = dir.path("out");
+    let (out, initial) = (dir.path("out"), "out/cifar-plain20/initial-0.rir");
     std::fs::create_dir_all(dir.path("out/cifar-plain20")).unwrap();
-    dir.write("out/cifar-plain20/initial.rir", "rir 2\n");
+    dir.write(initial, "rir 2\n");
     repro(&dir, "fig1", "out", &[]).fails(4, &["E0006"]);
+    // That of another scale.
+    rescc(&["new", "cifar-plain20", "--width", "8", "--input", "3x16x16", "-o", &dir.path(initial)]).succeeds();
+    repro(&dir, "fig1", "out", &[]).fails(3, &["E0908", "initial-0.rir", "cifar-plain20 at this scale"]);
     std::fs::remove_dir_all(&out).unwrap();
     dir.write("out", "a file");
     repro(&dir, "fig1", "out", &[]).fails(5, &["E0803", "out"]);

@@ -251,7 +251,7 @@ fn refused() {
     let (model, out) = (dir.path("m.rir"), dir.path("out"));
     let compile = |more: &[&str]| rescc(&[&["compile", &model, "-o", &out], more].concat());
     compile(&["--train", "--emit", "exe,lib"]).fails(4, &["E0804", "exe and other kinds"]);
-    compile(&["--train", "--recipe", "slow"]).fails(3, &["E0911", "no recipe 'slow'"]);
+    compile(&["--train", "--recipe", "slow"]).fails(2, &["E0911", "no recipe 'slow'"]);
     compile(&["--train", "--emit", "rir"]).fails(4, &["E0804", "--train --emit rir"]);
     compile(&["--train", "--emit", "lib", "--freeze", "conv9"]).fails(3, &["E0407", "there is no tensor 'conv9'"]);
     let usage = |more: &[&str], what: &str| {

@@ -148,6 +148,14 @@ impl Set {
         }
     }
 
+    /// Refuses pictures for evaluation whose classes are not those of these, which go by their numbers.
+    pub fn check_evaluation(&self, test: &Set) -> Result<(), Diagnostic> {
+        let (own, other) = (self.classes(), test.classes());
+        let Some((a, b)) = own.iter().zip(&other).find(|(a, b)| a != b) else { return Ok(()) };
+        let text = format!("class '{a}' of the pictures to train on is '{b}' among those to evaluate on");
+        Err(Diagnostic::error("E0905", text).help("name the folders of both alike"))
+    }
+
     fn check_classes(&self, classes: u64) -> Result<(), Diagnostic> {
         let found = self.classes().len() as u64;
         if found == classes { Ok(()) } else { Err(other_classes(found, classes)) }
