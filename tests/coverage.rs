@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::PathBuf;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -30,12 +30,18 @@ pub fn tests() -> Vec<Trial> {
             }
         }),
         test("coverage::every_diagnostic_code_is_tested", || {
-            let mut text = String::new();
-            for folder in ["tests", "ir/src", "passes/src", "backends/src", "runtime/src", "src"] {
-                read_tests(&root().join(folder), &mut text);
-            }
+            let tests: Vec<String> = SOURCES.iter().chain(&["tests"]).flat_map(|f| texts(f)).map(tests_of).collect();
+            let text = tests.concat();
             let missing: Vec<&str> = ir::diag::CODES.iter().map(|(c, _)| *c).filter(|c| !text.contains(c)).collect();
             assert!(missing.is_empty(), "no test names {}", missing.join(", "));
+        }),
+        test("coverage::every_diagnostic_code_is_explained", || {
+            for (path, text) in SOURCES.iter().flat_map(|f| texts(f)) {
+                for code in text.split('"').filter(|t| is_code(t)) {
+                    let is_known = ir::diag::CODES.iter().any(|(c, _)| *c == code);
+                    assert!(is_known, "{code} is of {}, not of ir::diag::CODES", path.display());
+                }
+            }
         }),
         test("coverage::every_refusal_has_a_file_test", || {
             for pass in passes::pipeline::all() {
@@ -66,17 +72,31 @@ fn rules_of(verifier: &str) -> BTreeSet<String> {
     text.lines().filter_map(rule).collect()
 }
 
-/// Appends the text of every file that holds tests.
-fn read_tests(folder: &Path, text: &mut String) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for path in entries.filter_map(|e| Some(e.ok()?.path())) {
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        if path.is_dir() {
-            read_tests(&path, text);
-        } else if path.starts_with(root().join("tests")) || name.contains("tests") {
-            text.push_str(&fs::read_to_string(&path).unwrap_or_default());
-        } else if let Some((_, tests)) = fs::read_to_string(&path).unwrap_or_default().split_once("#[cfg(test)]") {
-            text.push_str(tests);
+/// Where diagnostics come from.
+const SOURCES: [&str; 5] = ["ir/src", "passes/src", "backends/src", "runtime/src", "src"];
+
+/// Every text below a folder of the checkout with its path from there, but this one, which names codes and tests none.
+fn texts(folder: &str) -> Vec<(PathBuf, String)> {
+    let entries = fs::read_dir(root().join(folder)).expect("a folder of the checkout");
+    let below = |entry: fs::DirEntry| {
+        let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
+        match fs::read_to_string(entry.path()) {
+            Ok(text) if path != "tests/coverage.rs" => vec![(path.into(), text)],
+            Err(_) if entry.path().is_dir() => texts(&path),
+            _ => Vec::new(),
         }
+    };
+    entries.filter_map(Result::ok).flat_map(below).collect()
+}
+
+/// The part of a text that is tests.
+fn tests_of((path, text): (PathBuf, String)) -> String {
+    if path.iter().any(|part| part == "tests" || part == "tests.rs") {
+        return text;
     }
+    text.split_once("#[cfg(test)]\nmod tests {").map_or_else(String::new, |(_, tests)| tests.into())
+}
+
+fn is_code(text: &str) -> bool {
+    text.len() == 5 && text.strip_prefix('E').is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))
 }

@@ -19,7 +19,8 @@ mod pth_file;
 mod rules;
 mod training;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use rescc::verify::Difference;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -47,11 +48,17 @@ pub fn test(name: &str, f: impl FnOnce() + Send + 'static) -> Trial {
     })
 }
 
-/// A trial that cannot run here: printed with its reason and counted as ignored.
-#[allow(dead_code, reason = "nothing is skipped where all data is at hand")]
+/// A trial that cannot run here: shown with its reason and counted as ignored, whatever is asked for.
 pub fn skip(name: &str, reason: &str) -> Trial {
-    println!("[SKIP] {name}: {reason}");
-    Trial::test(name, || Ok(())).with_ignored_flag(true)
+    let reason = format!("[SKIP] {reason}");
+    Trial::ignorable_test(name, move || Ok(Completion::ignored_with(reason)))
+}
+
+/// How far numbers are from the wanted ones, which have to be numbers.
+#[track_caller]
+pub fn difference(got: &[f64], want: &[f64]) -> Difference {
+    assert!(want.iter().all(|v| v.is_finite()), "what is wanted is not finite");
+    Difference::of(got, want)
 }
 
 /// The checkout.

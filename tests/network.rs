@@ -78,13 +78,10 @@ impl Network {
         pipeline::compile(self.graph.clone(), self.store.clone(), &options, &self.jit).expect("the graph compiles")
     }
 
-    /// Code of the program's kernels.
+    /// The code that artefacts get for the program's kernels.
     pub fn kernels(&self, program: &Program, backend: BackendName, target: Target) -> Vec<Arc<CompiledKernel>> {
-        let kernels = match backend {
-            BackendName::Cranelift => self.jit.0.kernels(&program.kernels),
-            BackendName::Llvm => backend.get().and_then(|b| exec::load(&*b, &program.kernels, &target)),
-        };
-        kernels.expect("the kernels compile")
+        let backend = backend.get().expect("it is built in");
+        exec::load(&*backend, &program.kernels, &target).expect("the kernels compile")
     }
 
     /// Every call on one random input, compared with the graph before any pass.

@@ -19,7 +19,7 @@ pub struct Args {
 
 pub fn run(args: &Args, _env: &Env) -> Result<Done, Failure> {
     let model = store::load(&args.model).map_err(negative)?;
-    model.check_hash().map_err(negative)?;
+    model.check_hash()?;
     let layers = report::layers(&model.graph, 1);
     let totals = report::totals(&model.graph, &layers);
     let g = &model.graph;

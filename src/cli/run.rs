@@ -32,7 +32,7 @@ pub struct Args {
     /// Also write the value of these nodes
     #[arg(long, value_name = "NODE", requires = "tap_dir")]
     pub tap: Vec<String>,
-    /// Directory for `--tap`, one .npy a node
+    /// Directory for `--tap`, one .npy a node; several inputs follow each other in it
     #[arg(long, value_name = "DIR")]
     pub tap_dir: Option<PathBuf>,
     /// Run that many times and say the least time
@@ -50,6 +50,7 @@ pub struct Args {
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let mut model = store::load(&args.model)?;
+    model.check_hash()?;
     let dims = compile::input_dims(&model.graph)?;
     if let Some(spec) = &args.preprocess {
         model.graph.info.preprocess = Some(import::preprocess::parse(spec, dims)?);
@@ -82,6 +83,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let mut text = String::new();
     let mut results = Vec::new();
     let mut outputs: Vec<f32> = Vec::new();
+    let first_tap = model.graph.outputs.len() - args.tap.len();
+    let mut taps: Vec<Vec<f32>> = vec![Vec::new(); args.tap.len()];
     let mut best_ms = f64::INFINITY;
     for (name, x) in &inputs {
         let bytes = encode(DType::F32, &x.iter().map(|&v| v.into()).collect::<Vec<f64>>());
@@ -104,12 +107,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             text += &format!("{}\n", line.trim_end());
             rows.push(json!({ "class": a.class, "label": label, "probability": a.probability }));
         }
-        for (i, tap) in args.tap.iter().enumerate() {
-            let dir = args.tap_dir.as_deref().unwrap_or(Path::new("."));
-            let v = model.graph.outputs[model.graph.outputs.len() - args.tap.len() + i];
-            let path = dir.join(format!("{}.npy", tap.trim_start_matches('%')));
-            let at = model.graph.outputs.len() - args.tap.len() + i;
-            import::npy::write(&path, &model.graph.ty(v).dims(1), &output(at))?;
+        for (i, values) in taps.iter_mut().enumerate() {
+            values.extend(output(first_tap + i));
         }
         results.push(json!({ "input": name, "top": rows }));
         outputs.extend(logits);
@@ -117,6 +116,14 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     if let Some(path) = &args.out {
         let n = inputs.len() as u64;
         import::npy::write(path, &[n, outputs.len() as u64 / n.max(1)], &outputs)?;
+    }
+    for ((name, values), &v) in args.tap.iter().zip(&taps).zip(&model.graph.outputs[first_tap..]) {
+        let dir = args.tap_dir.as_deref().unwrap_or(Path::new("."));
+        let mut shape = model.graph.ty(v).dims(1);
+        if let Some(images) = shape.first_mut() {
+            *images *= inputs.len() as u64;
+        }
+        import::npy::write(&dir.join(format!("{}.npy", name.trim_start_matches('%'))), &shape, values)?;
     }
     if args.repeat > 1 {
         env.say(format!("best of {}: {best_ms:.2} ms on {} threads", args.repeat, rayon::current_num_threads()));

@@ -4,7 +4,7 @@ use super::pipeline::PipelineArgs;
 use super::progress::Progress;
 use super::{Done, Env, Failure, compile};
 use crate::toolchain::{self, BackendName, JitEvaluator};
-use crate::verify::{Check, Layer};
+use crate::verify::{Check, Difference, Layer};
 use crate::{artefact, input, store};
 use backends::cranelift::Jit;
 use backends::exec::{self, Execution};
@@ -31,14 +31,17 @@ pub struct Args {
     #[arg(long, value_name = "Y.npy")]
     pub against: Option<PathBuf>,
     /// Largest difference from `--against`, relative to its largest element
-    #[arg(long, value_name = "X", default_value_t = 1e-4)]
+    #[arg(long, value_name = "X", default_value_t = 1e-4, value_parser = tolerance)]
     pub tol: f64,
     /// Integer-valued inputs and weights: every difference is a fault, but that Winograd tiles of 4 are rounded
     #[arg(long)]
     pub integer: bool,
-    /// Machine to compile for
+    /// Machine to compile for; this one has to run its code
     #[arg(long, value_name = "T", default_value = "native")]
     pub target: String,
+    /// Images of an inference, as batches have kernels of their own: each input, and after it the input turned
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub batch: u64,
     /// Code generators [default: all that are built in]
     #[arg(long, value_enum)]
     pub backend: Vec<BackendName>,
@@ -46,10 +49,17 @@ pub struct Args {
     pub pipeline: PipelineArgs,
 }
 
+fn tolerance(text: &str) -> Result<f64, String> {
+    let v = text.parse::<f64>().ok().filter(|v| v.is_finite() && *v >= 0.0);
+    v.ok_or_else(|| "a number from 0 up".into())
+}
+
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
-    let model = store::load(&args.model)?;
-    let dims = compile::input_dims(&model.graph)?;
     let target = toolchain::target(&args.target)?;
+    toolchain::must_run(&target)?;
+    let model = store::load(&args.model)?;
+    model.check_hash()?;
+    let dims = compile::input_dims(&model.graph)?;
     let jit = JitEvaluator(Jit::new()?);
     let inputs: Vec<(String, Vec<f32>)> =
         args.input.iter().map(|x| Ok((x.clone(), input::read(x, &model, dims)?))).collect::<Result<_, Failure>>()?;
@@ -65,14 +75,13 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         let after = args.pipeline.printer()?;
         let legal = name.legal(target);
         let plan = args.pipeline.plan(&legal, env)?;
-        let options =
-            Options { passes: args.pipeline.options(after.as_deref(), plan.as_ref()), ..Options::new(legal, 1) };
+        let passes = args.pipeline.options(after.as_deref(), plan.as_ref());
+        let options = Options { passes, ..Options::new(legal, args.batch) };
         let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &jit)?;
         let program = &compiled.program;
-        let kernels = match name {
-            BackendName::Cranelift => jit.0.kernels(&program.kernels)?,
-            BackendName::Llvm => exec::load(&*name.get()?, &program.kernels, &options.target)?,
-        };
+        // The code that `compile` ships, for the machine that was asked for.
+        let kernels = exec::load(&*name.get()?, &program.kernels, &target)?;
+        let images = program.batch as usize;
         let check = Check {
             jit: &jit.0,
             original: (&model.graph, &*model.store),
@@ -87,7 +96,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             runs.push(("integers", check.run_on_integers(&mut |_| progress.advance(1))?));
         } else {
             for (input, x) in &inputs {
-                runs.push((input.as_str(), check.run(std::slice::from_ref(x), &mut |_| progress.advance(1))?));
+                runs.push((input.as_str(), check.run(&[batch_of(x, images)], &mut |_| progress.advance(1))?));
             }
         }
         progress.finish();
@@ -97,22 +106,17 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             if args.layers {
                 text += &table(&layers);
             }
-            text += &summary(&layers, &format!("{backend} {}, {input}", options.target.name));
+            text += &summary(&layers, &format!("{backend} {}, {input}", target.name));
             results.push(json!({
-                "backend": backend, "target": options.target.name, "input": input, "right": first_off.is_none(),
+                "backend": backend, "target": target.name, "batch": args.batch, "group": program.batch,
+                "input": input, "right": first_off.is_none(),
                 "layers": layers.iter().map(|l| json!({
                     "name": l.name, "op": l.op, "kernel": l.kernel,
                     "relative_l2": l.relative_l2, "of_bound": l.of_bound, "exact": l.exact,
                 })).collect::<Vec<_>>(),
             }));
             if let (Some(l), None) = (first_off, &wrong) {
-                wrong = Some(
-                    Diagnostic::error("E0790", format!("layer '{}' is off: {backend} code of @{}", l.name, l.kernel))
-                        .class(Class::Negative)
-                        .at(Place::Node(l.name.clone()), "")
-                        .note(format!("error is {:.3} times its bound, relative L2 {:.2e}", l.of_bound, l.relative_l2))
-                        .help("this is a bug of rescc: please report the model and the command line"),
-                );
+                wrong = Some(off(l, &backend));
             }
         }
         if let Some(path) = &args.against {
@@ -120,13 +124,14 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             let mut execution = Execution::with_kernels(kernels.clone(), program, &constants)?;
             let mut got = Vec::new();
             for (_, x) in &inputs {
-                let x: Vec<f64> = x.iter().map(|&v| v.into()).collect();
+                let x: Vec<f64> = batch_of(x, images).into_iter().map(f64::from).collect();
                 execution.input_mut(0).expect("invariant: one input").copy_from_slice(&encode(DType::F32, &x));
                 execution.run();
-                got.extend(decode(DType::F32, execution.output(0).unwrap_or(&[])));
+                let rows = decode(DType::F32, execution.output(0).unwrap_or(&[]));
+                got.extend_from_slice(&rows[..rows.len() / images]);
             }
             let outcome = compare(&got, path, args.tol)?;
-            text += &format!("{backend} {}, against {}: {}\n", options.target.name, path.display(), outcome.text);
+            text += &format!("{backend} {}, against {}: {}\n", target.name, path.display(), outcome.text);
             wrong = wrong.or(outcome.wrong);
         }
     }
@@ -135,6 +140,24 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     diagnostics.0.extend(wrong);
     let result = json!({ "runs": results });
     Ok(Done { diagnostics, sources: model.sources, exit, ..Done::new(text, result) })
+}
+
+/// A batch of images that differ: the input, and after it the input turned by ever more elements.
+fn batch_of(x: &[f32], images: usize) -> Vec<f32> {
+    let image = |i: usize| {
+        let (first, rest) = x.split_at(x.len() * i / images);
+        rest.iter().chain(first)
+    };
+    (0..images).flat_map(image).copied().collect()
+}
+
+fn off(layer: &Layer, backend: &str) -> Diagnostic {
+    let (name, kernel) = (&layer.name, &layer.kernel);
+    Diagnostic::error("E0790", format!("layer '{name}' is off: {backend} code of @{kernel}"))
+        .class(Class::Negative)
+        .at(Place::Node(name.clone()), "")
+        .note(format!("error is {:.3} times its bound, relative L2 {:.2e}", layer.of_bound, layer.relative_l2))
+        .help("this is a bug of rescc: please report the model and the command line")
 }
 
 fn table(layers: &[Layer]) -> String {
@@ -176,15 +199,48 @@ fn compare(got: &[f64], path: &Path, tolerance: f64) -> Result<Outcome, Failure>
         let text = format!("{} outputs are expected, the inputs give {}", want.len(), got.len());
         return Err(Failure::from(Diagnostic::error("E0811", text).help("one row for each --input")).in_file(path));
     }
-    let largest = want.iter().fold(0.0f64, |m, &v| m.max(v.abs()));
-    let errors = || got.iter().zip(&want).map(|(g, &w)| (g - w).abs());
-    let worst = errors().fold(0.0, f64::max);
-    let l2 = (errors().map(|e| e * e).sum::<f64>() / want.iter().map(|&w| w * w).sum::<f64>()).sqrt();
-    let text = format!("largest difference {worst:.2e} of {largest:.3}, relative L2 {l2:.2e}");
-    let wrong = (worst.is_nan() || worst > tolerance * largest).then(|| {
+    let Difference { largest, scale, relative_l2 } = Difference::of(got, &want);
+    let text = format!("largest difference {largest:.2e} of {scale:.3}, relative L2 {relative_l2:.2e}");
+    let wrong = (largest > tolerance * scale).then(|| {
         Diagnostic::error("E0791", format!("outputs differ from '{}': {text}", path.display()))
             .class(Class::Negative)
             .help("`verify --layers` finds the first layer that is off; --tol sets what is accepted")
     });
     Ok(Outcome { text, wrong })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_is_off_is_named() {
+        let layer = Layer {
+            name: "layer1.0.conv1".into(),
+            op: "conv2d".into(),
+            kernel: "conv".into(),
+            relative_l2: 0.5,
+            of_bound: 3.0,
+            exact: false,
+            rounds_integers: false,
+        };
+        let d = off(&layer, "llvm");
+        assert_eq!((d.code, d.class), ("E0790", Class::Negative));
+        assert!(d.message.contains("'layer1.0.conv1'") && d.message.contains("@conv") && d.help.is_some(), "{d}");
+    }
+
+    #[test]
+    fn images_of_a_batch_differ() {
+        assert_eq!(batch_of(&[1.0, 2.0, 3.0, 4.0], 1), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(batch_of(&[1.0, 2.0, 3.0, 4.0], 2), [1.0, 2.0, 3.0, 4.0, 3.0, 4.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn tolerances_are_numbers() {
+        assert_eq!(tolerance("1e-3"), Ok(1e-3));
+        assert_eq!(tolerance("0"), Ok(0.0));
+        for text in ["nan", "inf", "-1e-9", "", "1%"] {
+            assert!(tolerance(text).is_err(), "{text}");
+        }
+    }
 }

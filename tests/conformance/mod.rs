@@ -29,6 +29,7 @@ pub fn tests() -> Vec<Trial> {
             }
         }),
         test("conformance::a_slightly_wrong_operand_is_noticed", sensitivity::check),
+        test("conformance::a_number_for_an_infinity_is_noticed", sensitivity::infinities),
     ];
     let engines: Vec<Arc<dyn Engine>> = vec![Arc::new(Interpreter), Arc::new(Jit)];
     trials.extend(engines.into_iter().flat_map(trials_of));

@@ -23,6 +23,13 @@ const NETS: [Net; 6] = [
     Net { arch: "cifar-plain56", weights: "plainnet56.pth", stored: "plainnet56", correct: 8814, top5: 9932 },
 ];
 
+/// What the plain networks subtract.
+const MEAN_PICTURE: &str = "plainnet_pixel_mean_f32.npy";
+
+fn missing(file: &str) -> String {
+    format!("{file} is not there (set RESCC_DATA to a folder with it)")
+}
+
 pub fn tests() -> Vec<Trial> {
     let published = NETS.iter().map(|net| {
         let name = format!("e2e::cifar::{}", net.arch);
@@ -30,8 +37,11 @@ pub fn tests() -> Vec<Trial> {
             return skip(&name, "cifar10/test_batch.bin is not there (tools/get-data.sh gets it)");
         };
         let Some(weights) = data(net.weights) else {
-            return skip(&name, &format!("{} is not there", net.weights));
+            return skip(&name, &missing(net.weights));
         };
+        if net.arch.contains("plain") && data(MEAN_PICTURE).is_none() {
+            return skip(&name, &missing(MEAN_PICTURE));
+        }
         test(&name, move || net.check(path(&images), path(&weights)))
     });
     published.chain([trained_by_rescc()]).collect()
@@ -61,7 +71,7 @@ impl Net {
         let at = |name: &str| dir.path().join(name);
         let (model, exe) = (at("m.rir"), at("m"));
         let mut args = vec!["import", weights, "--arch", self.arch, "-o", path(&model)];
-        let (rename, mean) = (root().join("examples/renames/plainnet.txt"), data("plainnet_pixel_mean_f32.npy"));
+        let (rename, mean) = (root().join("examples/renames/plainnet.txt"), data(MEAN_PICTURE));
         if self.arch.contains("plain") {
             let mean = mean.as_deref().expect("the mean image lies beside the plain nets");
             args.extend([
@@ -83,10 +93,14 @@ impl Net {
             format!("Acc@1 {:.3} Acc@5 {:.3} ({} of 10000)", percent(self.correct), percent(self.top5), self.correct);
         assert_eq!(said.trim(), want);
 
-        let stored =
-            |what: &str| data(&format!("{}_cifar_{what}.npy", self.stored)).expect("stored beside the weights");
-        assert_eq!(npy(&predictions), npy(&stored("test_pred_u8")), "predictions");
-        let (largest, l2) = compare(&npy(&logits)[..2560], &npy(&stored("first256_logits_f64")));
-        assert!(largest <= 1e-4, "logits differ by {largest:.2e} (relative L2 {l2:.1e})");
+        // Stored outputs are not public: where they are missing, the counts alone tell.
+        let stored = |what: &str| data(&format!("{}_cifar_{what}.npy", self.stored));
+        if let Some(file) = stored("test_pred_u8") {
+            assert_eq!(npy(&predictions), npy(&file), "predictions");
+        }
+        if let Some(file) = stored("first256_logits_f64") {
+            let (largest, l2) = compare(&npy(&logits)[..2560], &npy(&file));
+            assert!(largest <= 1e-4, "logits differ by {largest:.2e} (relative L2 {l2:.1e})");
+        }
     }
 }

@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Trial> {
     let name = "e2e::imagenet::keras_resnet50";
     let found: Vec<Option<PathBuf>> = files.iter().map(|f| data(f)).collect();
     match files.iter().zip(&found).find(|(_, p)| p.is_none()) {
-        Some((file, _)) => vec![skip(name, &format!("{file} is not there (tools/get-data.sh gets it)"))],
+        Some((file, _)) => vec![skip(name, &format!("{file} is not there (set RESCC_DATA to a folder with it)"))],
         None => {
             let found: Vec<PathBuf> = found.into_iter().flatten().collect();
             vec![test(name, move || keras_resnet50(&found))]

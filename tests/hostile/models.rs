@@ -1,9 +1,10 @@
 //! `.rir` files with errors, and weights that do not belong to them.
 
 use super::small_model;
-use crate::command::{Scratch, rescc};
+use crate::command::{Scratch, npy, rescc};
 use crate::test;
 use libtest_mimic::Trial;
+use std::path::Path;
 
 pub fn tests() -> Vec<Trial> {
     vec![
@@ -15,6 +16,9 @@ pub fn tests() -> Vec<Trial> {
         test("hostile::models::not_one_graph", not_one_graph),
         test("hostile::models::inputs_of_a_run", inputs_of_a_run),
         test("hostile::models::names_of_targets_and_nodes", names),
+        test("hostile::models::outputs_to_be_compared_with", against),
+        test("hostile::models::pictures_that_are_not_finite", not_finite),
+        test("hostile::models::values_of_several_inputs", taps),
     ]
 }
 
@@ -109,7 +113,13 @@ fn weights_of_another_model() {
     let (text, mut weights) = (String::from_utf8(dir.read("m.rir")).unwrap(), dir.read("m.safetensors"));
     *weights.last_mut().unwrap() ^= 1;
     dir.write("m.safetensors", &weights);
-    for verb in [&["check"][..], &["compile", "-o", "never"]] {
+    for verb in [
+        &["check"][..],
+        &["compile", "-o", "never"],
+        &["run", "--input", "zeros"],
+        &["verify"],
+        &["opt", "-o", "never"],
+    ] {
         rescc(&[verb, &[&dir.path("m.rir")]].concat())
             .fails(3, &["E0808", "m.safetensors", "m.rir", "expected", "found"]);
     }
@@ -168,13 +178,7 @@ fn names() {
     }
     rescc(&["run", &model, "--input", "zeros", "--tap", "nowhere", "--tap-dir", &dir.path("")])
         .fails(3, &["E0810", "'nowhere'"]);
-    rescc(&["explain", "E9999"]).fails(3, &["E0802", "E9999"]);
-    let wrong = dir.path("wrong.npy");
-    rescc::import::npy::write(wrong.as_ref(), &[1, 10], &[1e9; 10]).unwrap();
-    // The comparison is printed, and the difference is an error besides.
-    let outcome = rescc(&["verify", &model, "--against", &wrong]);
-    assert_eq!(outcome.code, Some(1), "{outcome:?}");
-    assert!(outcome.stderr.contains("E0791") && outcome.stderr.contains("help: "), "{outcome:?}");
+    rescc(&["explain", "E9999"]).fails(2, &["E0802", "E9999"]);
     assert!(!dir.files().contains(&"out".to_string()));
     let two = "rir 1\n\ngraph @g(%x: f32[N,3,4,4], %z: f32[N,3,4,4]) -> (%y) where N in 1..4 {\n  \
                %y = add %x, %z : f32[N,3,4,4]\n}\n";
@@ -182,4 +186,67 @@ fn names() {
     // Its caller would have room for one row.
     let rows = "rir 1\n\ngraph @g(%x: f32[1,3,4,4]) -> (%y) {\n  %y = reshape %x shape=[3,16] : f32[3,16]\n}\n";
     rescc(&["compile", &dir.write("rows.rir", rows), "-o", &out]).fails(4, &["E0710", "one row for each image"]);
+}
+
+fn write(path: &str, values: &[f32]) {
+    rescc::import::npy::write(path.as_ref(), &[1, values.len() as u64], values).expect("the array can be written");
+}
+
+fn against() {
+    let dir = small_model();
+    let (model, y) = (dir.path("m.rir"), dir.path("y.npy"));
+    rescc(&["run", &model, "--input", "random:1", "--out", &y]).succeeds();
+    let verify =
+        |more: &[&str]| rescc(&[&["verify", &model, "--backend", "cranelift", "--against", &y], more].concat());
+    assert!(verify(&[]).succeeds().contains("largest difference"));
+    let right: Vec<f32> = npy(Path::new(&y)).into_iter().map(|v| v as f32).collect();
+    let largest = right.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    // The comparison is printed, and the difference is an error besides.
+    for wrong in [1e9, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, right[3] + largest * 1e-3] {
+        let mut values = right.clone();
+        values[3] = wrong;
+        write(&y, &values);
+        let outcome = verify(&[]);
+        assert_eq!(outcome.code, Some(1), "{wrong}: {outcome:?}");
+        assert!(outcome.stderr.contains("E0791") && outcome.stderr.contains("help: "), "{outcome:?}");
+    }
+    verify(&["--tol", "0.01"]).succeeds();
+    for tolerance in ["nan", "inf", "-1", "much"] {
+        let outcome = verify(&[&format!("--tol={tolerance}")]);
+        assert!(outcome.code == Some(2) && outcome.stderr.contains("--tol"), "{outcome:?}");
+    }
+    write(&y, &right[1..]);
+    verify(&[]).fails(3, &["E0811", "9 outputs are expected, the inputs give 10", "y.npy"]);
+}
+
+/// What the reference computes of them is right, NaN and infinities too; numbers are not right in their stead.
+fn not_finite() {
+    let dir = small_model();
+    let (model, x, y) = (dir.path("m.rir"), dir.path("x.npy"), dir.path("y.npy"));
+    let mut picture = vec![0.5f32; 3 * 32 * 32];
+    (picture[0], picture[1000]) = (f32::NAN, f32::INFINITY);
+    write(&x, &picture);
+    rescc(&["run", &model, "--input", &x, "--out", &y]).succeeds();
+    let verify = ["verify", &model, "--backend", "cranelift", "--input", &x, "--against", &y];
+    rescc(&verify).succeeds();
+    write(&y, &[0.0; 10]);
+    let outcome = rescc(&verify);
+    assert!(outcome.code == Some(1) && outcome.stderr.contains("E0791"), "{outcome:?}");
+    assert!(!outcome.stderr.contains("E0790"), "{outcome:?}");
+}
+
+/// `--tap` keeps a value of every input.
+fn taps() {
+    let dir = small_model();
+    let model = dir.path("m.rir");
+    let tap = |inputs: &[&str]| {
+        let tap = ["run", &model, "--tap", "conv1", "--tap-dir", &dir.path("")];
+        rescc(&[&tap, inputs].concat()).succeeds();
+        npy(Path::new(&dir.path("conv1.npy")))
+    };
+    let [zeros, random] = ["zeros", "random:1"].map(|x| tap(&["--input", x]));
+    assert!(zeros != random);
+    assert_eq!(tap(&["--input", "zeros", "--input", "random:1"]), [zeros, random].concat());
+    let shape = rescc::import::npy::read(Path::new(&dir.path("conv1.npy"))).expect("an array").shape;
+    assert_eq!(shape, [2, 4, 32, 32]);
 }

@@ -2,7 +2,7 @@
 //! the batch.
 
 use super::networks::{inputs, networks};
-use super::value::{Compiler, weights};
+use super::value::{Compiler, off, weights};
 use crate::test;
 use ir::Graph;
 use ir::interp::decode;
@@ -72,9 +72,7 @@ fn step(g: &Graph, x: &[Vec<f64>], shards: u64) -> (Vec<Vec<f64>>, Outcome) {
 fn compare(state: &[StateTensor], want: &[Vec<f64>], got: &[Vec<f64>], limit: f64) {
     assert_eq!((state.len(), state.len()), (want.len(), got.len()));
     for ((t, want), got) in state.iter().zip(want).zip(got) {
-        let largest = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-        let off = want.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0.0f64, f64::max);
-        assert!(off <= limit * largest && off.is_finite(), "{} is off by {off:e} of {largest:e}", t.name);
+        assert_eq!(off(want, got, limit), None, "{}", t.name);
     }
 }
 

@@ -2,7 +2,7 @@
 //! the f64 reference.
 
 use super::networks::inputs;
-use super::value::{Compiler, weights};
+use super::value::{Compiler, off, weights};
 use crate::test;
 use ir::Graph;
 use ir::graph::Def;
@@ -165,9 +165,7 @@ fn frozen() {
 fn compare(want: &[Vec<f64>], got: &[Vec<f64>], limit: f64) {
     assert_eq!(want.len(), got.len());
     for (i, (want, got)) in want.iter().zip(got).enumerate() {
-        let largest = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
-        let off = want.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0.0f64, f64::max);
-        assert!(off <= limit * largest && off.is_finite(), "output {i} is off by {off:e} of {largest:e}");
+        assert_eq!(off(want, got, limit), None, "output {i}");
     }
 }
 

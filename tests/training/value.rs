@@ -22,6 +22,12 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
+/// What is off by more than `limit` of the largest wanted number.
+pub fn off(want: &[f64], got: &[f64], limit: f64) -> Option<String> {
+    let d = crate::difference(got, want);
+    (d.largest > limit * d.scale).then(|| format!("off by {:e} of {:e}", d.largest, d.scale))
+}
+
 /// The outputs of a graph by the interpreter, in the element types that it has.
 pub fn interpret(g: &Graph, inputs: &[Vec<f64>], batch: u64) -> Vec<Vec<f64>> {
     let bytes: Vec<Vec<u8>> = g.inputs.iter().zip(inputs).map(|(&v, x)| encode(g.ty(v).dtype, x)).collect();

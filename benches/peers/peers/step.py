@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -148,12 +149,13 @@ def compare(case: Case, rescc: Path, draws: int) -> list[dict]:
         for kind, ours in our_errors.items():
             peers = torch_errors[kind]
             ratios = {name: error / max(peers[name], FLOOR) for name, error in ours.items()}
-            worst = max(ratios, key=lambda name: ratios[name])
+            # What is no number is the worst of all.
+            worst = max(ratios, key=lambda name: (math.isnan(ratios[name]), ratios[name]))
             rows.append({
                 "case": case.name, "batch": case.batch, "winograd": winograd, "kind": kind, "tensors": len(ratios),
                 "median": float(np.median(list(ratios.values()))), "worst": ratios[worst], "tensor": worst,
-                "ours": max(ours.values()), "torch": max(peers.values()), "promised": PROMISED[winograd],
-                "holds": ratios[worst] <= PROMISED[winograd]})
+                "ours": float(np.max(list(ours.values()))), "torch": float(np.max(list(peers.values()))),
+                "promised": PROMISED[winograd], "holds": all(r <= PROMISED[winograd] for r in ratios.values())})
     return rows
 
 
