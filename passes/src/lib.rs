@@ -4,6 +4,7 @@
 //! - A pass never sees LLVM or Cranelift; constants are evaluated by an [`Evaluator`] that is handed in.
 //! - A graph is edited by patches only; a pass that leaves something alone says why (its `Keep` enum).
 //! - Passes are idempotent and deterministic.
+#![forbid(unsafe_code)]
 
 use ir::{Diagnostics, Kernel};
 

@@ -1,16 +1,18 @@
 //! Whole pass lists against the graph interpreter, on integers: any difference is a bug.
 
-use crate::graph::{FoldBn, FuseEpilogue, Winograd};
+mod deep;
+mod faults;
+mod random_graphs;
+mod semantics;
+
+use crate::graph::Winograd;
 use crate::lower::{Lowering, lower};
-use crate::pass::{Pass, PassCtx};
 use crate::pipeline::{Options, PassOptions, compile, optimise};
-use ir::entity::Value;
-use ir::graph::{Def, GraphBuilder};
+use ir::graph::Def;
 use ir::interp::{self, encode, graph, program};
-use ir::op::Attr;
 use ir::store::{MemoryStore, TensorData, TensorStore};
 use ir::target::{TARGETS, X86_64_V3};
-use ir::{DType, Diagnostics, Dim, Graph, Kernel, TensorType};
+use ir::{Diagnostics, Graph, Kernel};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -149,77 +151,6 @@ graph @blocks(%x: f32[N,3,9,9]) -> (%out) where N in 1..4 {
 }
 "#;
 
-#[test]
-fn a_small_network_keeps_its_outputs_through_every_pass_on_every_target() {
-    check_semantics(BLOCKS, 1);
-}
-
-#[test]
-fn a_program_without_passes_and_one_in_f64_agree_with_the_graph() {
-    let g = parse(BLOCKS);
-    let mut random = Random::new(3);
-    let (store, inputs) = (weights(&g, &mut random), inputs(&g, 2, &mut random));
-    let expected = reference(&g, &*store, &inputs, 2);
-    let wide: Vec<Vec<u8>> =
-        inputs.iter().map(|b| encode(ir::DType::F64, &interp::decode(ir::DType::F32, b))).collect();
-    let wide: Vec<&[u8]> = wide.iter().map(|b| &b[..]).collect();
-    let compiled = compile(g.clone(), store.clone(), &Options::reference(X86_64_V3, 2), &Interpreter).unwrap();
-    let got = program::run(&compiled.program, &wide, &*compiled.store).unwrap();
-    let narrow = encode(ir::DType::F32, &interp::decode(ir::DType::F64, &got[0]));
-    assert!(narrow == expected[0]);
-}
-
-#[test]
-fn the_whole_list_is_idempotent() {
-    let g = parse(BLOCKS);
-    let store = weights(&g, &mut Random::new(5));
-    let options = PassOptions::default();
-    let once = optimise(g, store, &X86_64_V3, 2, &options, &Interpreter).unwrap();
-    let text = ir::text::print_graph(&once.graph);
-    let twice = optimise(once.graph, once.store, &X86_64_V3, 2, &options, &Interpreter).unwrap();
-    assert_eq!(ir::text::print_graph(&twice.graph), text);
-    for stats in &twice.log.passes {
-        assert!(stats.is_unchanged(), "{stats:?}");
-    }
-}
-
-/// Folds batch norms as `fold-bn` does, and drops the bias of the convolution.
-struct FaultyFold;
-
-impl Pass for FaultyFold {
-    fn name(&self) -> &'static str {
-        "faulty-fold"
-    }
-    fn doc(&self) -> &'static str {
-        "a planted fault"
-    }
-    fn run(&self, cx: &mut PassCtx) -> Result<(), Diagnostics> {
-        FoldBn.run(cx)?;
-        for n in cx.graph.order.clone() {
-            let d = &mut cx.graph.nodes[n];
-            if d.op.name == "fold_bn_bias" {
-                d.operands.truncate(4);
-            }
-        }
-        Ok(())
-    }
-}
-
-#[test]
-fn a_fold_that_drops_the_bias_is_caught_by_the_interpreter() {
-    let g = parse(BLOCKS);
-    let mut random = Random::new(7);
-    let (store, inputs) = (weights(&g, &mut random), inputs(&g, 2, &mut random));
-    let expected = reference(&g, &*store, &inputs, 2);
-    let fold = |pass: &dyn Pass| {
-        let mut cx = PassCtx::new(g.clone(), MemoryStore::over(store.clone()), X86_64_V3, 2, &Interpreter, None);
-        cx.run(pass).unwrap();
-        reference(&cx.graph, &*store, &inputs, 2)
-    };
-    assert!(fold(&FoldBn) == expected);
-    assert!(fold(&FaultyFold) != expected, "the fault must show");
-}
-
 const SHORTCUT: &str = r#"rir 1
 graph @shortcut(%x: f32[N,2,3,3]) -> (%y) where N in 1..2 {
   param %w = "w" : f32[2,2,1,1]
@@ -228,79 +159,6 @@ graph @shortcut(%x: f32[N,2,3,3]) -> (%y) where N in 1..2 {
   %y = add %s, %c : f32[N,2,3,3]
 }
 "#;
-
-/// Fuses `s` into `c` although `c` is read again: what `fuse-epilogue` refuses as `HasOtherReader`.
-struct FaultyFuse;
-
-impl Pass for FaultyFuse {
-    fn name(&self) -> &'static str {
-        "faulty-fuse"
-    }
-    fn doc(&self) -> &'static str {
-        "a planted fault"
-    }
-    fn run(&self, cx: &mut PassCtx) -> Result<(), Diagnostics> {
-        let g = &cx.graph;
-        let [c, s] = ["c", "s"].map(|n| g.value_named(n).expect("named above"));
-        let d = &g.nodes[g.def(c).expect("a node")];
-        let operands = [d.operands[0], d.operands[1], g.inputs[0]].map(ir::graph::Src::Old).to_vec();
-        let mut p = ir::graph::Patch::new("faulty-fuse");
-        let y = p.add("fused", d.op, d.attrs.clone(), operands, vec![ir::epilogue::Step::Add(2)], None);
-        p.replace(c, y);
-        p.replace(s, y);
-        cx.apply(vec![p]).map(|_| ())
-    }
-}
-
-#[test]
-fn an_add_fused_over_a_value_that_is_read_later_is_caught_by_the_interpreter() {
-    let g = parse(SHORTCUT);
-    let mut random = Random::new(9);
-    let (store, inputs) = (weights(&g, &mut random), inputs(&g, 2, &mut random));
-    let expected = reference(&g, &*store, &inputs, 2);
-    let fuse = |pass: &dyn Pass| {
-        let mut cx = PassCtx::new(g.clone(), MemoryStore::over(store.clone()), X86_64_V3, 2, &Interpreter, None);
-        cx.run(pass).unwrap();
-        assert!(!cx.graph.verify().has_errors());
-        (reference(&cx.graph, &*store, &inputs, 2), cx.log)
-    };
-    let (kept, log) = fuse(&FuseEpilogue);
-    assert!(kept == expected);
-    assert!(log.why("s").any(|r| r.keep.name == "HasOtherReader"), "{log:?}");
-    assert!(fuse(&FaultyFuse).0 != expected, "the fault must show");
-}
-
-#[test]
-fn a_limit_stops_after_that_many_patches_and_what_it_leaves_still_compiles() {
-    let g = parse(BLOCKS);
-    let mut random = Random::new(11);
-    let (store, inputs) = (weights(&g, &mut random), inputs(&g, 2, &mut random));
-    let expected = reference(&g, &*store, &inputs, 2);
-    for limit in 0..12 {
-        let passes = PassOptions { limit: Some(limit), verify_each: true, ..PassOptions::default() };
-        let options = Options { passes, ..Options::new(X86_64_V3, 2) };
-        let compiled = compile(g.clone(), store.clone(), &options, &Interpreter).unwrap();
-        assert_eq!(compiled.log.passes.iter().map(|p| p.patches).sum::<usize>(), limit);
-        let bytes: Vec<&[u8]> = inputs.iter().map(|b| &b[..]).collect();
-        let got = program::run(&compiled.program, &bytes, &*compiled.store).unwrap();
-        assert!(got == expected, "differs with {limit} patches");
-    }
-}
-
-#[test]
-fn outputs_that_are_inputs_parameters_or_one_value_are_copied() {
-    check_semantics(
-        r#"rir 1
-graph @outputs(%x: f32[N,2,3,3]) -> (%x, %y, %z, %k) where N in 1..2 {
-  param %k = "k" : f32[2,3]
-  %r = relu %x : f32[N,2,3,3]
-  %y = flatten %r : f32[N,18]
-  %z = reshape %r shape=[N,2,9] : f32[N,2,9]
-}
-"#,
-        13,
-    );
-}
 
 #[test]
 fn what_cannot_be_done_has_a_code() {
@@ -326,135 +184,4 @@ fn what_cannot_be_done_has_a_code() {
         format!("rir 1\ngraph @sum(%x: f32[N,3]) -> (%y) where N in 1..2 {{\n  %y = add {terms} : f32[N,3]\n}}\n");
     let found = lower(&parse(&sum), &Lowering { target: X86_64_V3, batch: 1, reference: false }).err().unwrap();
     assert_eq!(code(found), "E0404");
-}
-
-/// A random graph: convolutions, batch norms and what stands between them, on small images; values are shared,
-/// there may be two outputs.
-fn random_graph(random: &mut Random) -> Graph {
-    let mut b = GraphBuilder::new("random");
-    let image = |c: u64, side: u64| TensorType::new(DType::F32, [Dim::N, c.into(), side.into(), side.into()]);
-    let channels = [3, 8, 16][random.below(3) as usize];
-    let mut values = vec![b.input("x", image(channels, 6))];
-    for i in 0..4 + random.below(10) {
-        let x = values[values.len() - 1 - random.below(values.len().min(3) as u64) as usize];
-        let [_, Dim::Size(c), ..] = b.graph().ty(x).shape[..] else { unreachable!("images only") };
-        let y = format!("v{i}");
-        let pad = random.below(2);
-        let quad = Attr::Quad([pad; 4]);
-        let made = match random.below(12) {
-            0..4 => {
-                let (oc, taps) = ([8, 16, 5][random.below(3) as usize], [1, 3][random.below(2) as usize]);
-                let w = b.param(&format!("{y}.sparse"), TensorType::f32(&[oc, c, taps, taps]));
-                let stride = Attr::Pair([1 + random.below(2); 2]);
-                b.op(&y, "conv2d", &[x, w], &[("pad", quad), ("stride", stride)])
-            }
-            4 | 5 => {
-                let mut vector = |name: &str| b.param(&format!("{y}.{name}"), TensorType::f32(&[c]));
-                let [gamma, beta, mean, var] = ["gamma", "beta", "mean", "var"].map(&mut vector);
-                b.op(&y, "batch_norm", &[x, gamma, beta, mean, var], &[("eps", Attr::Float(0.0))])
-            }
-            6 | 7 => b.op(&y, "relu", &[x], &[]),
-            8 => b.op(&y, "clamp", &[x], &[("lo", Attr::Float(-2.0)), ("hi", Attr::Float(6.0))]),
-            9 => b.op(&y, "pad2d", &[x], &[("pad", quad)]),
-            10 => {
-                let op = ["max_pool", "avg_pool"][random.below(2) as usize];
-                b.op(&y, op, &[x], &[("kernel", Attr::Pair([2, 2])), ("stride", Attr::Pair([2, 2])), ("pad", quad)])
-            }
-            _ => b.op(&y, "subsample", &[x], &[("step", Attr::Pair([1 + random.below(2); 2]))]),
-        };
-        // What does not fit (a window larger than its image) is left out.
-        let Ok(v) = made else { continue };
-        values.push(v);
-        let alike: Vec<Value> = values.iter().copied().filter(|&u| b.graph().ty(u) == b.graph().ty(v)).collect();
-        if random.below(2) == 0 && alike.len() > 1 {
-            let u = alike[random.below(alike.len() as u64) as usize];
-            values.push(b.op(&format!("a{i}"), "add", &[v, u], &[]).expect("equal types"));
-        }
-    }
-    let last = *values.last().expect("the input");
-    b.output(last);
-    let other = values[random.below(values.len() as u64) as usize];
-    if random.below(3) == 0 && other != last {
-        b.output(other);
-    }
-    b.finish()
-}
-
-#[test]
-fn random_graphs_keep_their_outputs_through_every_pass_on_every_target() {
-    let mut active = BTreeSet::new();
-    for seed in 0..32 {
-        let g = random_graph(&mut Random::new(seed));
-        active.extend(check_semantics(&format!("rir 1\n{}", ir::text::print_graph(&g)), seed));
-    }
-    // A generator that gives some pass nothing to do tests nothing of it.
-    let expected = ["canonicalize", "dce", "fold-bn", "fold-constants", "fuse-epilogue", "select-layout", "split-bn"];
-    assert_eq!(active.into_iter().filter(|p| expected.contains(p)).collect::<Vec<_>>(), expected);
-}
-
-/// A CIFAR network of `3·n` blocks with options A shortcuts, as text.
-fn cifar(n: usize) -> String {
-    let mut out = String::from("rir 1\ngraph @cifar(%x: f32[N,3,32,32]) -> (%out) where N in 1..4 {\n");
-    let (mut body, mut params) = (String::new(), String::new());
-    let mut conv = |name: &str, x: &str, ic: u32, oc: u32, stride: u32, side: u32, body: &mut String| {
-        params += &format!("  param %{name}.w = \"{name}.w\" : f32[{oc},{ic},3,3]\n");
-        for p in ["gamma", "beta", "mean", "var"] {
-            params += &format!("  param %{name}.{p} = \"{name}.{p}\" : f32[{oc}]\n");
-        }
-        *body += &format!(
-            "  %{name}.c = conv2d %{x}, %{name}.w stride={stride}x{stride} pad=1,1,1,1 : f32[N,{oc},{side},{side}]\n  \
-             %{name}.n = batch_norm %{name}.c, %{name}.gamma, %{name}.beta, %{name}.mean, %{name}.var eps=0 : f32[N,{oc},{side},{side}]\n"
-        );
-    };
-    conv("stem", "x", 3, 16, 1, 32, &mut body);
-    body += "  %r0 = relu %stem.n : f32[N,16,32,32]\n";
-    let mut x = "r0".to_string();
-    let mut width = 16;
-    for (stage, oc) in [16, 32, 64].into_iter().enumerate() {
-        for i in 0..n {
-            let side = 32 >> stage;
-            let stride = if oc == width { 1 } else { 2 };
-            let b = format!("s{stage}b{i}");
-            conv(&format!("{b}.1"), &x, width, oc, stride, side, &mut body);
-            let ty = format!("f32[N,{oc},{side},{side}]");
-            body += &format!("  %{b}.r = relu %{b}.1.n : {ty}\n");
-            conv(&format!("{b}.2"), &format!("{b}.r"), oc, oc, 1, side, &mut body);
-            if stride == 2 {
-                body += &format!("  %{b}.s = subsample %{x} step=2x2 : f32[N,{width},{side},{side}]\n");
-                body += &format!("  %{b}.p = pad_channels %{b}.s before={0} after={0} : {ty}\n", width / 2);
-                x = format!("{b}.p");
-            }
-            body += &format!("  %{b}.a = add %{b}.2.n, %{x} : {ty}\n  %{b} = relu %{b}.a : {ty}\n");
-            (x, width) = (b, oc);
-        }
-    }
-    body += &format!("  %g = global_avg_pool %{x} : f32[N,64]\n  %out = dense %g, %fc : f32[N,10]\n}}\n");
-    params += "  param %fc = \"fc\" : f32[10,64]\n";
-    out += &params;
-    out + &body
-}
-
-/// Gives zeros, for graphs whose numbers do not matter.
-struct Zeros;
-
-impl crate::Evaluator for Zeros {
-    fn eval(&self, kernel: &Kernel, _: &[&[u8]]) -> Result<Vec<Vec<u8>>, Diagnostics> {
-        let outs = kernel.params.iter().map(|&b| &kernel.bufs[b]).filter(|b| b.role != ir::kernel::Role::In);
-        Ok(outs.map(|b| vec![0; b.len_bytes() as usize]).collect())
-    }
-}
-
-#[test]
-fn the_deepest_network_of_the_paper_becomes_a_short_program() {
-    let g = parse(&cifar(200));
-    let store = weights(&g, &mut Random::new(1));
-    let passes = PassOptions { winograd: Winograd::Off, ..PassOptions::default() };
-    let options = Options { passes, ..Options::new(X86_64_V3, 1) };
-    let compiled = compile(g, store, &options, &Zeros).unwrap();
-    let p = &compiled.program;
-    // A call for each convolution, two for each option-A shortcut, pool and dense.
-    assert_eq!(p.calls.len(), 1201 + 2 * 2 + 2);
-    assert_eq!(p.kernels.len(), 15, "{:?}", p.kernels.iter().map(|k| &k.name).collect::<Vec<_>>());
-    // Three images of the first stage.
-    assert_eq!(p.arena_bytes, 3 * 16 * 32 * 32 * 4);
 }

@@ -12,6 +12,7 @@ use crate::op::{Attrs, OpDef, Problem};
 use crate::types::TensorType;
 use cranelift_entity::packed_option::PackedOption;
 use cranelift_entity::{EntitySet, SecondaryMap};
+use petgraph::visit::{Dfs, DfsPostOrder, IntoNeighbors, Visitable};
 use std::collections::HashMap;
 
 /// An operand of a patch node: a value of the graph, or something that the patch adds (by number).
@@ -118,40 +119,34 @@ impl Graph {
         Ok(())
     }
 
-    /// Recomputes [`order`](Graph::order): what the outputs need, operands first, otherwise in the order it had.
+    /// Recomputes [`order`](Graph::order): what the outputs need, operands first, otherwise in the order it had. By
+    /// petgraph's walks, which are not recursive: graphs may be chains of any length.
     fn sort(&mut self, stands_for: &Forward) -> Result<(), Problem> {
-        let was = std::mem::take(&mut self.order);
-        let needed = self.needed();
-        let mut sorter = Sorter { graph: self, state: SecondaryMap::with_default(State::Unseen), order: Vec::new() };
-        for n in was {
-            if let Some(n) =
-                sorter.graph.def(stands_for.resolve(sorter.graph.result(n))).filter(|&n| needed.contains(n))
-            {
-                sorter.emit(n)?;
-            }
-            if needed.contains(n) {
-                sorter.emit(n)?;
-            }
-        }
-        for i in 0..sorter.graph.outputs.len() {
-            if let Some(n) = sorter.graph.def(sorter.graph.outputs[i]) {
-                sorter.emit(n)?;
-            }
-        }
-        self.order = sorter.order;
-        Ok(())
-    }
+        let g = &*self;
+        let outputs: Vec<Node> = g.outputs.iter().filter_map(|&v| g.def(v)).collect();
+        let mut reach = Dfs::from_parts(outputs.clone(), g.visit_map());
+        while reach.next(g).is_some() {}
+        let needed = reach.discovered;
 
-    /// Nodes that some output depends on.
-    fn needed(&self) -> EntitySet<Node> {
-        let mut needed = EntitySet::new();
-        let mut open: Vec<Node> = self.outputs.iter().filter_map(|&v| self.def(v)).collect();
-        while let Some(n) = open.pop() {
-            if needed.insert(n) {
-                open.extend(self.nodes[n].operands.iter().filter_map(|&v| self.def(v)));
+        let was = g.order.iter().flat_map(|&n| [g.def(stands_for.resolve(g.result(n))), Some(n)]).flatten();
+        let mut walk = DfsPostOrder::empty(g);
+        let mut order = Vec::new();
+        for start in was.filter(|&n| needed.contains(n)).chain(outputs) {
+            walk.move_to(start);
+            while let Some(n) = walk.next(g) {
+                order.push(n);
             }
         }
-        needed
+
+        let mut before = g.visit_map();
+        for &n in &order {
+            if let Some(late) = g.neighbors(n).find(|&d| !before.contains(d)) {
+                return Err(cycle(g, late));
+            }
+            before.insert(n);
+        }
+        self.order = order;
+        Ok(())
     }
 
     /// Keeps the parameters that are read, and takes the names from all values that are not live.
@@ -308,46 +303,6 @@ impl<'a> Editor<'a> {
             self.names.owner.insert(self.graph.values[old].name.clone(), old);
             self.names.owner.insert(name.clone(), by);
             self.graph.values[by].name = name;
-        }
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Unseen,
-    Open,
-    Done,
-}
-
-/// Depth-first order, without recursion: graphs may be chains of any length.
-struct Sorter<'a> {
-    graph: &'a Graph,
-    state: SecondaryMap<Node, State>,
-    order: Vec<Node>,
-}
-
-impl Sorter<'_> {
-    fn emit(&mut self, n: Node) -> Result<(), Problem> {
-        let mut stack = vec![(n, 0)];
-        while let Some((n, next)) = stack.pop() {
-            if next == 0 {
-                match self.state[n] {
-                    State::Done => continue,
-                    State::Open => return Err(cycle(self.graph, n)),
-                    State::Unseen => self.state[n] = State::Open,
-                }
-            }
-            let operands = &self.graph.nodes[n].operands;
-            let before = (next..operands.len())
-                .find_map(|i| self.graph.def(operands[i]).filter(|&d| self.state[d] != State::Done).map(|d| (i, d)));
-            match before {
-                Some((i, d)) => stack.extend([(n, i + 1), (d, 0)]),
-                None => {
-                    self.state[n] = State::Done;
-                    self.order.push(n);
-                }
-            }
         }
         Ok(())
     }
