@@ -239,6 +239,9 @@ fn shape(p: &Program) -> Result<[u32; 4], Diagnostics> {
     let (&[images, channels, height, width], ir::DType::F32, ir::DType::F32) = (&x.dims[..], x.dtype, y.dtype) else {
         return Err(unsupported("this graph has others"));
     };
+    if images != p.batch {
+        return Err(unsupported("this graph has another number of images than the batch: write N for them"));
+    }
     if y.dims.first() != Some(&images) {
         return Err(unsupported("this graph's output is not one row for each image"));
     }

@@ -40,12 +40,34 @@ pub fn is_stream(path: &Path) -> bool {
 
 /// Whether `path` is standard output, by its names: what it was redirected to may be a regular file.
 pub fn is_stdout(path: &Path) -> bool {
-    path == Path::new("-") || path == Path::new(STDOUT)
+    ["-", STDOUT, "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
+}
+
+/// Most links that are followed, as by the system.
+const MOST_LINKS: usize = 40;
+
+/// Where a file that is written to `path` comes to lie: behind links, also those that lead to nothing yet.
+pub fn resolved(path: &Path) -> PathBuf {
+    let mut path = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            Ok(to) if !is_stream(&path) => path = parent(&path).join(to),
+            _ => break,
+        }
+    }
+    path
 }
 
 /// Whether both lead to the same existing file.
 pub fn is_same(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// `path` with one more suffix, whatever dots it has.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{suffix}"));
+    name.into()
 }
 
 /// Refuses `path` as an output that would be written over `what`.
@@ -69,11 +91,7 @@ enum Sink {
 impl Output {
     /// Begins the file at `path`. `-` is standard output.
     pub fn create(path: &Path, mode: Mode) -> Result<Output, Failure> {
-        let path = match fs::canonicalize(path) {
-            _ if is_stdout(path) => PathBuf::from(STDOUT),
-            Ok(target) if path.is_symlink() => target,
-            _ => path.to_path_buf(),
-        };
+        let path = if is_stdout(path) { PathBuf::from(STDOUT) } else { resolved(path) };
         let open = || -> io::Result<Sink> {
             if is_stdout(&path) {
                 let stdout = io::stdout().as_fd().try_clone_to_owned()?;
@@ -241,12 +259,25 @@ pub fn remove_unfinished_on_signals() {
                 NOTED.store(signal, Ordering::Relaxed);
                 continue;
             }
-            for path in unfinished().iter() {
-                let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-            }
+            unfinished().iter().for_each(|path| remove(path));
             std::process::exit(128 + signal);
         }
     });
+}
+
+/// Removes a file or folder, into which another thread may still be writing.
+fn remove(path: &Path) {
+    const MOST_TRIES: usize = 100;
+    if !path.is_dir() {
+        let _ = fs::remove_file(path);
+        return;
+    }
+    for _ in 0..MOST_TRIES {
+        match fs::remove_dir_all(path) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            _ => break,
+        }
+    }
 }
 
 fn unfinished() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {

@@ -87,6 +87,18 @@ impl Model {
         (self.sources, self.warnings)
     }
 
+    /// Refuses to write over its weights.
+    ///
+    /// Errors: E0819.
+    pub fn spare(&self, output: &Path) -> Result<(), Failure> {
+        match &self.sources.data {
+            Some(weights) if output::is_same(output, weights) => {
+                Err(output::replaces(output, "the weights of the model"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The mean picture that its preprocessing subtracts, if it names one.
     pub fn mean_picture(&self) -> Option<Vec<f32>> {
         let name = self.graph.info.preprocess.as_ref()?.mean_tensor.as_deref()?;
@@ -223,9 +235,12 @@ pub struct Saved {
     pub weights_bytes: u64,
 }
 
-/// Where [`save`] puts the weights of the model at `path`.
+/// Where [`save`] puts the weights of the model at `path`: beside it, and under its name.
 pub fn weights_beside(path: &Path) -> PathBuf {
-    path.with_extension("safetensors")
+    match path.extension().and_then(|e| e.to_str()) {
+        None | Some("rir" | "safetensors") => path.with_extension("safetensors"),
+        Some(_) => output::with_suffix(path, "safetensors"),
+    }
 }
 
 /// Writes a model: `path` and, beside it, a weights file of the same name with `tensors` (f32).
@@ -237,8 +252,9 @@ pub fn save(
     tensors: &[(String, Vec<u64>)],
     data: &mut dyn FnMut(usize, &mut dyn Write) -> io::Result<()>,
 ) -> Result<Saved, Failure> {
+    let path = &output::resolved(path);
     let weights = weights_beside(path);
-    let Some(file) = weights.file_name().and_then(|s| s.to_str()).filter(|_| path.file_name().is_some()) else {
+    let Some(file) = weights.file_name().and_then(|s| s.to_str()) else {
         let d = Diagnostic::error("E0803", format!("'{}' is no name for a model", path.display()));
         return Err(d.class(Class::Output).help("name a file: -o model.rir").into());
     };
@@ -246,7 +262,7 @@ pub fn save(
         let d = Diagnostic::error("E0803", "a model is two files: it cannot go to a pipe or device");
         return Err(d.class(Class::Output).help("name a file: -o model.rir").into());
     }
-    if weights == path {
+    if weights == *path {
         return Err(output::replaces(&weights, "the model's text, which would have the same name"));
     }
     let mut out = Hashing { out: Output::create(&weights, Mode::Data)?, hash: Sha256::new(), bytes: 0 };

@@ -235,7 +235,7 @@ impl Check<'_> {
             relative_l2: Difference::of(&got, want).relative_l2,
             of_bound,
             exact: elements().all(|(got, want)| is_nearest(got, want)),
-            rounds_integers: data.op.name == "winograd_output"
+            rounds_integers: matches!(data.op.name, "winograd_output" | "winograd_conv2d")
                 && Grid::of(&data.attrs).is_ok_and(|grid| !grid.is_exact_on_integers()),
         })
     }

@@ -131,7 +131,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     }
     let emits = if args.emit.is_empty() { vec![Emit::of_suffix(&args.output)] } else { args.emit.clone() };
     let path_of = |emit: Emit| if emits.len() == 1 { args.output.clone() } else { emit.path(&args.output) };
-    let outputs: Vec<(Emit, PathBuf)> = emits.iter().map(|&emit| (emit, path_of(emit))).collect();
+    let outputs: Vec<(Emit, PathBuf)> = emits.iter().map(|&emit| (emit, output::resolved(&path_of(emit)))).collect();
     check_outputs(&outputs, &args.model, env)?;
     let mut clock = Clock::new();
     if args.training.train {
@@ -140,6 +140,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let batch = args.batch.unwrap_or(1);
     let mut model = store::load(&args.model)?;
     model.check_hash()?;
+    outputs.iter().try_for_each(|(_, path)| model.spare(path))?;
     let [channels, height, width] = input_dims(&model.graph)?;
     if let Some(spec) = &args.preprocess {
         model.graph.info.preprocess = Some(import::preprocess::parse(spec, [channels, height, width])?);
@@ -249,14 +250,11 @@ fn check_outputs(outputs: &[(Emit, PathBuf)], model: &Path, env: &Env) -> Result
         if outputs[..i].iter().any(|(_, other)| other == path) {
             return Err(output::replaces(path, "another output"));
         }
-        if output::is_same(path, model) {
-            return Err(output::replaces(path, "the model"));
-        }
         if matches!(emit, Emit::Exe | Emit::Obj | Emit::So) && output::is_stream(path) {
             let d = Diagnostic::error("E0803", "a linker's output cannot go to a pipe or device").class(Class::Output);
             return Err(d.help("name a file: -o model").into());
         }
-        env.probe(path)?;
+        env.probe(path, &[model])?;
     }
     Ok(())
 }
@@ -341,9 +339,7 @@ impl Emit {
             Emit::Ptx => "ptx",
             Emit::Rir => "rir",
         };
-        let mut name = out.as_os_str().to_owned();
-        name.push(format!(".{suffix}"));
-        name.into()
+        output::with_suffix(out, suffix)
     }
 }
 

@@ -102,6 +102,7 @@ pub fn run(args: &Args, outputs: &[(Emit, PathBuf)], mut clock: Clock, env: &Env
     }
     let model = store::load(&args.model)?;
     model.check_hash()?;
+    outputs.iter().try_for_each(|(_, path)| model.spare(path))?;
     input_dims(&model.graph)?;
     if makes_program {
         check_pictures(&model.graph)?;

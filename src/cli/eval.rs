@@ -84,7 +84,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let backend = args.backend.unwrap_or_else(BackendName::best);
     let scales = args.scales.iter().map(|&s| s as usize).collect();
     let look = Look { crops, scales, target: toolchain::target(&args.target)?, backend };
-    [&args.confusion, &args.responses].into_iter().flatten().try_for_each(|p| output::probe(p))?;
+    [&args.confusion, &args.responses].into_iter().flatten().try_for_each(|p| env.probe(p, &args.models))?;
 
     let mut models = args.models.iter().map(|p| store::load(p)).collect::<Result<Vec<_>, _>>()?;
     let mut set: Option<([u64; 3], Set)> = None;

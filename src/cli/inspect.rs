@@ -53,6 +53,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     if let Some(node) = &args.why {
         return why(args, node.trim_start_matches('%'));
     }
+    args.svg.as_deref().map(|path| env.probe(path, &[&args.model])).transpose()?;
     let (mut graph, sources, warnings) = store::load_graph(&args.model)?;
     if args.grad {
         graph = training_step(&graph, &TrainOptions::default())?;

@@ -141,8 +141,12 @@ impl Env {
         }
     }
 
-    /// Fails at once if no file can be begun at `path`, or if it would mix with the JSON document.
-    pub fn probe(&self, path: &Path) -> Result<(), Failure> {
+    /// Fails at once if no file can be begun at `path`, if it would be written over one of `inputs`, or mix with the JSON
+    /// document.
+    pub fn probe(&self, path: &Path, inputs: &[impl AsRef<Path>]) -> Result<(), Failure> {
+        if inputs.iter().any(|input| output::is_same(path, input.as_ref())) {
+            return Err(output::replaces(path, "what the command reads"));
+        }
         if self.json && output::is_stdout(path) {
             let d = Diagnostic::error("E0819", "standard output is for the JSON document").class(Class::Usage);
             return Err(d.help("name a file with -o, or leave --json out").into());
@@ -187,11 +191,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() => {
             if std::env::args_os().any(|a| a == "--json") {
-                let d = Diagnostic::error("E0820", e.render().to_string().trim_end()).class(Class::Usage);
-                output::print(&format!(
-                    "{:#}\n",
-                    document("rescc", false, &Value::Null, &d.into(), &Sources::default())
-                ));
+                let text = e.render().to_string();
+                let d = Diagnostic::error("E0820", text.trim_end().trim_start_matches("error: ")).class(Class::Usage);
+                // One line, since some verbs are read by lines.
+                output::print(&format!("{}\n", document("rescc", false, &Value::Null, &d.into(), &Sources::default())));
             } else {
                 let _ = e.print();
             }

@@ -49,9 +49,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
-    args.output.as_deref().map(|path| env.probe(path)).transpose()?;
+    // A model may be optimised in its place.
+    args.output.as_deref().map(|path| env.probe(path, &[] as &[&Path])).transpose()?;
     let model = store::load(&args.model)?;
     model.check_hash()?;
+    args.output.as_deref().map(|path| model.spare(path)).transpose()?;
     let target = toolchain::target(&args.target)?;
     let evaluator = JitEvaluator(Jit::new()?);
     let after = args.pipeline.printer()?;
@@ -136,6 +138,9 @@ fn write(path: &Path, from: &Path, model: &Model, optimised: Optimised) -> Resul
         let d = Diagnostic::error("E0804", format!("tensor '{name}' is no f32: weights files are written in f32"));
         let d = d.class(Class::Unsupported).help("leave -o out to print the graph without its weights");
         return Err(Failure { diagnostics: d.into(), sources: model.sources.clone() });
+    }
+    if !output::is_same(path, from) {
+        model.spare(&store::weights_beside(path))?;
     }
     let tensors: Vec<(String, Vec<u64>)> =
         names.into_iter().map(|n| (n.clone(), store.get(&n).map(|t| t.shape).unwrap_or_default())).collect();

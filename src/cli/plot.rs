@@ -27,7 +27,8 @@ pub struct Args {
     apart: bool,
 }
 
-pub fn run(args: &Args, _: &Env) -> Result<Done, Failure> {
+pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    env.probe(&args.output, &args.logs)?;
     if !args.names.is_empty() && args.names.len() != args.logs.len() {
         let text = format!("{} names for {} runs", args.names.len(), args.logs.len());
         let d = Diagnostic::error("E0911", text).class(Class::Usage);
@@ -42,7 +43,7 @@ pub fn run(args: &Args, _: &Env) -> Result<Done, Failure> {
     output::write(&args.output, Mode::Data, runs::errors(&list, args.apart)?.as_bytes())?;
     let rows: Vec<_> = list.iter().map(|r| json!({ "name": r.name, "lines": r.lines.len() })).collect();
     Ok(Done::new(
-        format!("{}\n", args.output.display()),
+        if output::is_stream(&args.output) { String::new() } else { format!("{}\n", args.output.display()) },
         json!({ "figure": args.output.display().to_string(), "runs": rows }),
     ))
 }

@@ -44,7 +44,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
-    env.probe(&args.output)?;
+    env.probe(&args.output, &[&args.model])?;
     let backend = args.backend.unwrap_or_else(BackendName::best);
     let target = backend.legal(toolchain::target(&args.target)?);
     if !args.no_run {

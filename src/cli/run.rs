@@ -49,6 +49,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
+    args.out.as_deref().map(|path| env.probe(path, &[&args.model])).transpose()?;
     let mut model = store::load(&args.model)?;
     model.check_hash()?;
     let dims = compile::input_dims(&model.graph)?;

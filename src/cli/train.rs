@@ -191,7 +191,7 @@ fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
     if group::leads(group) {
         checkpoint::refuse_other_run(&args.out, resumed.as_ref().map(|c| c.path.as_path()))?;
         let traces = places(args, &log);
-        traces.check()?;
+        traces.check(&args.out)?;
         checkpoint::folder(&args.out)?;
         output::probe(&args.out.join("model.rir"))?;
         traces.probe()?;

@@ -10,7 +10,7 @@ use backends::cranelift::Jit;
 use backends::exec::{self, Execution};
 use ir::diag::Class;
 use ir::interp::elements::{decode, encode};
-use ir::{DType, Diagnostic, Place};
+use ir::{DType, Diagnostic, Dim, Place};
 use passes::pipeline::Options;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let model = store::load(&args.model)?;
     model.check_hash()?;
     let dims = compile::input_dims(&model.graph)?;
+    if !model.graph.inputs.iter().all(|&x| [Dim::N, args.batch.into()].contains(&model.graph.ty(x).shape[0])) {
+        let d = Diagnostic::error("E0710", "the model takes another number of images than the batch");
+        return Err(d.class(Class::Unsupported).help("give that number as --batch, or write N for it").into());
+    }
     let jit = JitEvaluator(Jit::new()?);
     let inputs: Vec<(String, Vec<f32>)> =
         args.input.iter().map(|x| Ok((x.clone(), input::read(x, &model, dims)?))).collect::<Result<_, Failure>>()?;

@@ -291,7 +291,7 @@ impl Job<'_> {
         for &p in &graph.params {
             let Def::Param { tensor, .. } = &graph.values[p].def else { continue };
             if list.iter().all(|(n, _)| n != tensor) {
-                list.push((tensor.clone(), graph.ty(p).dims(1)));
+                list.push((tensor.clone(), graph.ty(p).physical_dims(1)));
             }
         }
         if let Some(mean) = &pixels.mean_picture {

@@ -29,7 +29,7 @@ impl Places<'_> {
     /// Refuses tables that would mix with each other or with the result.
     ///
     /// Errors: E0819.
-    pub fn check(&self) -> Result<(), Diagnostic> {
+    pub fn check(&self, out: &Path) -> Result<(), Diagnostic> {
         let refuse =
             |text: String| Err(Diagnostic::error("E0819", text).class(Class::Usage).help("name a file for each"));
         for (flag, path) in [("--log", Some(self.log)), ("--grad-norms", self.norms)] {
@@ -40,6 +40,10 @@ impl Places<'_> {
         let whole = |p: &Path| std::path::absolute(p).unwrap_or_else(|_| p.to_path_buf());
         if self.norms.is_some_and(|n| whole(n) == whole(self.log)) && !output::is_stream(self.log) {
             return refuse(format!("'{}' cannot be the log and have the norms of gradients", self.log.display()));
+        }
+        let results = ["model.rir", "model.safetensors", "curves.svg"].map(|name| whole(&out.join(name)));
+        if let Some(p) = [Some(self.log), self.norms].into_iter().flatten().find(|p| results.contains(&whole(p))) {
+            return refuse(format!("'{}' is where the run puts a result", p.display()));
         }
         Ok(())
     }

@@ -138,6 +138,10 @@ fn zip_and_legacy_equal_safetensors() {
     let best = View::whole("best", &[]);
     let checkpoint = Pickle::new().raw(b"}(").str("epoch").int(3).str("best_acc1").tensor(&best);
     let object = checkpoint.str("state_dict").state_dict(&views).raw(b"u").stop();
+    // Settings beside the tensors are no dict of tensors, whatever they are called.
+    let settings = Pickle::new().raw(b"}(").str("net").raw(b"}(").str("depth").int(8).raw(b"u");
+    let whole = views.iter().fold(settings, |p, (name, t)| p.str(name).tensor(t)).raw(b"u").stop();
+    imports(&dir, "b.pth", &zip_file(whole, &storages), &[], &tensors);
     for (name, file) in
         [("a.pth", zip_file(object.clone(), &storages)), ("a.th", legacy_file(object.clone(), &storages, 4))]
     {

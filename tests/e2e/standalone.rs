@@ -179,18 +179,21 @@ fn outputs() {
 /// It is written where it is: what stood there stays, and so does `/dev/stdout`.
 fn standard_output() {
     let dir = super::directory();
-    let (picture, y, file) = (at("picture.ppm"), dir.path().join("y.npy"), dir.path().join("out"));
-    run(&exe(), &[&picture, "--out", path(&y)]);
+    let [x, y, file] = ["x.npy", "y.npy", "out"].map(|name| dir.path().join(name));
+    rescc::import::npy::write(&x, &[1, 3, 32, 32], &[0.5; 3 * 32 * 32]).expect("the array can be written");
+    run(&exe(), &["--npy", path(&x), "--out", path(&y)]);
     let expected = fs::read(&y).expect("it was written");
-    for name in ["-", "/dev/stdout"] {
+    for name in ["-", "/dev/stdout", "/dev/fd/1"] {
         fs::write(&file, "before").expect("a file can be written");
         let stdout = File::options().append(true).open(&file).expect("it is there");
         let mut c = Command::new(exe());
-        let status = c.args([picture.as_str(), "--out", name]).current_dir(dir.path()).stdout(stdout).status();
+        let status = c.args(["--npy", path(&x), "--out", name]).current_dir(dir.path()).stdout(stdout).status();
         assert!(status.expect("the executable starts").success(), "{name}");
-        let written = fs::read(&file).expect("it is there");
-        assert!(written.starts_with(b"before") && written.ends_with(&expected), "{name}");
+        assert!(fs::read(&file).expect("it is there") == [b"before", &expected[..]].concat(), "{name}");
     }
+    // What is printed and an array would mix.
+    let mixed = Command::new(exe()).args([at("picture.ppm").as_str(), "--out", "-"]).output().expect("it starts");
+    assert_eq!((mixed.status.code(), mixed.stdout.len()), (Some(2), 0));
     assert!(!dir.path().join("-").exists());
 }
 

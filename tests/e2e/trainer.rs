@@ -157,6 +157,8 @@ fn hostile() {
     fails(run("no/run", &RUN), 5, &["no/run", "there is no such folder"]);
     assert!(!Path::new(&dir.path("run")).exists());
 
+    fails(run("run", &["--resume"]), 3, &["run", "there is no such file"]);
+    std::fs::create_dir(dir.path("run")).unwrap();
     fails(run("run", &["--resume"]), 3, &["there is no checkpoint"]);
     let (code, _, progress) = run("run", &RUN);
     assert_eq!(code, Some(0), "{progress}");
@@ -187,9 +189,9 @@ fn hostile() {
     rescc(&["new", "cifar-resnet8", "--width", "4", "--input", "3x8x8", "-o", &dir.path("m.rir")]).succeeds();
     fails(with(&[]), 3, &[LAST, "other data"]);
     dir.write("data_batch_3.bin", vec![200; 3073]);
-    fails(run("run", &RUN), 3, &["data_batch_3.bin", "label 200 of record 0"]);
+    fails(run("other", &RUN), 3, &["data_batch_3.bin", "label 200 of record 0"]);
     fs::remove_file(dir.path("data_batch_3.bin")).expect("it is there");
-    fails(run("run", &RUN), 3, &["data_batch_3.bin", "no such file"]);
+    fails(run("other", &RUN), 3, &["data_batch_3.bin", "no such file"]);
 }
 
 /// Its hash is right, and its run is one on the data that there are.

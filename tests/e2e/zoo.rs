@@ -105,4 +105,6 @@ fn batch() {
     let many = rescc(&[&verify[..], &["--batch", "16"]].concat());
     let kernel = "\"winograd_conv2d\"";
     assert!(!one.contains(kernel) && many.contains(kernel), "{many}");
+    // Tiles of 4 round whole numbers in this kernel too.
+    rescc(&["verify", &model, "--winograd", "on", "--integer", "--batch", "16"]);
 }

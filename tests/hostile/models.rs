@@ -186,6 +186,16 @@ fn names() {
     // Its caller would have room for one row.
     let rows = "rir 1\n\ngraph @g(%x: f32[1,3,4,4]) -> (%y) {\n  %y = reshape %x shape=[3,16] : f32[3,16]\n}\n";
     rescc(&["compile", &dir.write("rows.rir", rows), "-o", &out]).fails(4, &["E0710", "one row for each image"]);
+    // A number of images that is fixed is the batch, or memory would be read and written that nobody gave.
+    for (images, batch) in [(1, "4"), (4, "1")] {
+        let text = format!(
+            "rir 1\n\ngraph @g(%x: f32[{images},3,4,4]) -> (%y) {{\n  %y = relu %x : f32[{images},3,4,4]\n}}\n"
+        );
+        let model = dir.write("fixed.rir", text);
+        rescc(&["compile", &model, "--batch", batch, "-o", &out]).fails(4, &["E0710", "number of images"]);
+        rescc(&["verify", &model, "--batch", batch]).fails(4, &["E0710", "number of images"]);
+        rescc(&["verify", &model, "--batch", &images.to_string()]).succeeds();
+    }
 }
 
 fn write(path: &str, values: &[f32]) {

@@ -27,10 +27,22 @@ fn inputs_stay() {
     rescc(&[&import[..], &[&model]].concat()).fails(2, &["E0819", "m.safetensors", "the file that is imported"]);
     rescc(&[&import[..], &[&source]].concat()).fails(2, &["E0819", "m.safetensors", "the file that is imported"]);
     let out = dir.path("m");
-    rescc(&["compile", &model, "--emit", "rir,header", "-o", &out]).fails(2, &["E0819", "m.rir", "the model"]);
+    rescc(&["compile", &model, "--emit", "rir,header", "-o", &out])
+        .fails(2, &["E0819", "m.rir", "what the command reads"]);
     rescc(&["new", "cifar-resnet8", "-o", &dir.path("n.safetensors")]).fails(2, &["E0819", "n.safetensors"]);
+    rescc(&["compile", &model, "--emit", "header", "-o", &source]).fails(2, &["E0819", "the weights of the model"]);
+    rescc(&["opt", &model, "-o", &source]).fails(2, &["E0819", "the weights of the model"]);
+    // By another name it would take the same weights file.
+    rescc(&["opt", &model, "-o", &out]).fails(2, &["E0819", "the weights of the model"]);
+    for args in [&["inspect", &model, "--svg"][..], &["report", &model, "-o"], &["tune", &model, "-o"]] {
+        rescc(&[args, &[&model]].concat()).fails(2, &["E0819", "m.rir", "what the command reads"]);
+    }
+    rescc(&["run", &model, "--input", "zeros", "--out", &model])
+        .fails(2, &["E0819", "m.rir", "what the command reads"]);
     assert!(dir.read("m.rir") == text && dir.read("m.safetensors") == weights);
     assert_eq!(dir.files(), ["m.rir", "m.safetensors"]);
+    rescc(&["new", "cifar-resnet8", "-o", &dir.path("m.v2")]).succeeds();
+    assert_eq!(dir.files(), ["m.rir", "m.safetensors", "m.v2", "m.v2.safetensors"]);
 }
 
 fn own_names() {
@@ -74,8 +86,19 @@ fn links() {
     dir.write("drawing.svg", "old");
     std::os::unix::fs::symlink(dir.path("drawing.svg"), dir.path("link.svg")).unwrap();
     rescc(&["inspect", &dir.path("m.rir"), "--svg", &dir.path("link.svg")]).succeeds();
-    assert!(fs::symlink_metadata(dir.path("link.svg")).unwrap().is_symlink());
     assert!(dir.read("drawing.svg").starts_with(b"<?xml"));
+    // Also one that leads to nothing yet, those of a linker's outputs, and one to a model, which is two files.
+    for (link, target) in [("exe", "real"), ("n.rir", "sub/n.rir")] {
+        std::os::unix::fs::symlink(target, dir.path(link)).unwrap();
+    }
+    fs::create_dir(dir.path("sub")).unwrap();
+    rescc(&["compile", &dir.path("m.rir"), "--backend", "cranelift", "-o", &dir.path("exe")]).succeeds();
+    rescc(&["new", "cifar-resnet8", "--width", "4", "-o", &dir.path("n.rir")]).succeeds();
+    rescc(&["check", &dir.path("sub/n.rir")]).succeeds();
+    assert!(dir.read("real").starts_with(b"\x7fELF"));
+    for link in ["link.svg", "exe", "n.rir"] {
+        assert!(fs::symlink_metadata(dir.path(link)).unwrap().is_symlink(), "{link}");
+    }
 }
 
 fn json_alone() {
@@ -88,7 +111,14 @@ fn json_alone() {
     let usage = document(&["train", "--json"]);
     assert_eq!((&usage["ok"], &usage["diagnostics"][0]["code"]), (&false.into(), &"E0820".into()));
     let small = small_model();
-    let mixed = document(&["compile", &small.path("m.rir"), "--emit", "header", "-o", "-", "--json"]);
-    assert_eq!(mixed["diagnostics"][0]["code"], "E0819");
+    let model = small.path("m.rir");
+    for args in [
+        &["compile", &model, "--emit", "header", "-o", "-"][..],
+        &["inspect", &model, "--svg", "-"],
+        &["run", &model, "--input", "zeros", "--out", "-"],
+        &["report", &model, "-o", "/dev/stdout"],
+    ] {
+        assert_eq!(document(&[args, &["--json"]].concat())["diagnostics"][0]["code"], "E0819", "{args:?}");
+    }
     assert!(dir.files().is_empty());
 }

@@ -254,7 +254,8 @@ impl<'a> Editor<'a> {
         }
         for (old, src) in patch.replaced {
             let (old, by) = (self.stands_for.resolve(old), self.value(src, &new));
-            if old != by {
+            // An earlier patch may have made `by` an output: two outputs stay two values.
+            if old != by && !(self.graph.is_output(old) && self.graph.is_output(by)) {
                 self.replace(old, by, !matches!(src, Src::Old(_)))?;
             }
         }

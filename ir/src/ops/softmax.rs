@@ -1,7 +1,7 @@
 //! `softmax`: y = e^(x − m) / Σ e^(x − m), m = max x, along the last axis.
 //!
-//! x, y: any shape of rank 1 or more whose last axis is not the batch, plain, same type. Subtracting the maximum changes nothing mathematically and
-//! keeps e^x in range. A NaN in a row makes the row NaN.
+//! x, y: any shape of rank 1 or more whose last axis is not the batch, plain, same type. Subtracting the maximum changes
+//! nothing mathematically and keeps e^x in range. A NaN in a row makes the row NaN.
 
 use super::common::{self, memory_cost, same_as_first};
 use crate::grad::Gradient;

@@ -132,11 +132,15 @@ fn check_numbers(cx: &PassCtx, g: &Graph, bn: Node, layer: Node, bias: Option<Va
         return Err(Keep::NotFinite);
     }
     // A weight can only leave the range if it grows.
-    if scale.iter().any(|s| s.abs() > 1.0)
-        && let Some(weight) = data(g.operand(layer, 1))
+    let most = scale.iter().fold(0.0, |most: f64, s| most.max(s.abs()));
+    let weight = g.operand(layer, 1);
+    if most > 1.0
+        && let Some(elements) = elements(&cx.store, g, weight)
     {
-        let row = weight.len() / scale.len();
-        if !weight.iter().enumerate().all(|(i, w)| fits(w * scale[i / row])) {
+        let row = elements.len() / scale.len();
+        // Elements of a packed one are not in the order of channels.
+        let by = |i: usize| if g.ty(weight).layout == Layout::Plain { scale[i / row] } else { most };
+        if !elements.iter().enumerate().all(|(i, w)| fits(w * by(i))) {
             return Err(Keep::NotFinite);
         }
     }
@@ -145,10 +149,12 @@ fn check_numbers(cx: &PassCtx, g: &Graph, bn: Node, layer: Node, bias: Option<Va
 
 /// Elements of a parameter in their order, if the store has it and it is not packed.
 fn numbers(store: &dyn TensorStore, g: &Graph, v: Value) -> Option<Vec<f64>> {
+    if g.ty(v).layout == Layout::Plain { elements(store, g, v) } else { None }
+}
+
+/// Elements of a parameter as they are stored, if the store has it.
+fn elements(store: &dyn TensorStore, g: &Graph, v: Value) -> Option<Vec<f64>> {
     let Def::Param { tensor, .. } = &g.values[v].def else { return None };
-    if g.ty(v).layout != Layout::Plain {
-        return None;
-    }
     let data = store.get(tensor)?;
     Some(decode(data.dtype, &data.bytes))
 }

@@ -164,8 +164,15 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
             "pictures or --npy",
         ),
     ];
-    match needs.iter().find(|(_, given, ok, _)| *given && !ok) {
-        Some((name, _, _, with)) => Err(usage(format!("{name} goes with {with}"))),
+    if let Some((name, _, _, with)) = needs.iter().find(|(_, given, ok, _)| *given && !ok) {
+        return Err(usage(format!("{name} goes with {with}")));
+    }
+    // An array alone may go where answers are printed.
+    let prints = parsed.json || !matches!(parsed.action, Action::Array(_));
+    let outputs = [("--out", parsed.out), ("--predictions", parsed.predictions), ("--logits", parsed.logits)];
+    let is_stdout = |path: Option<&[u8]>| path.is_some_and(|p| p == b"-" || p == b"/dev/stdout");
+    match outputs.into_iter().find(|(_, path)| prints && is_stdout(*path)) {
+        Some((name, _)) => Err(usage(format!("{name}: standard output has what is printed")).help("name a file")),
         None => Ok(parsed),
     }
 }

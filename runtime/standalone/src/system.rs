@@ -152,7 +152,7 @@ const STDOUT: &[u8] = b"/dev/stdout";
 /// pipes are written where they are; a link stays one, and what it leads to is replaced.
 fn write_file(path: Path, bytes: &[u8]) -> Result<(), Errno> {
     let path = if path == b"-" { STDOUT.to_vec() } else { follow(path) };
-    if path == STDOUT {
+    if [STDOUT, b"/dev/fd/1", b"/proc/self/fd/1"].contains(&&path[..]) {
         return write_stdout(bytes);
     }
     let kind = match rustix::fs::stat(&path[..]) {
@@ -185,7 +185,8 @@ fn write_file(path: Path, bytes: &[u8]) -> Result<(), Errno> {
 
 /// Whether `path` is another name of a file that is open: replacing what it leads to would not reach that.
 fn names_open_file(path: Path) -> bool {
-    path == STDOUT || path.starts_with(b"/dev/fd/") || path.starts_with(b"/proc/")
+    let folder = &path[..folder_len(path)];
+    path == STDOUT || folder == b"/dev/fd/" || (folder.starts_with(b"/proc/") && folder.ends_with(b"/fd/"))
 }
 
 /// Where `path` leads to if it is a link. One of a circle stays what it is.

@@ -97,23 +97,25 @@ fn reaches(offset: u64, shape: &[u64], strides: &[u64]) -> Option<u64> {
     (count <= end).then_some(end)
 }
 
-/// The dict whose values are tensors, perhaps inside a checkpoint, which may have tensors of its own beside it (the
-/// best accuracy so far).
+/// The innermost dict with tensors: a checkpoint may have some of its own beside it (the best accuracy so far).
 fn state_dict<'p>(p: &'p Pickled, notes: &mut Vec<String>) -> Option<&'p [(Value, Value)]> {
     let mut dict = p.dict(p.root)?;
+    let mut innermost = None;
     for _ in 0..MAX_DEPTH {
+        if dict.iter().any(|&(_, v)| matches!(p.get(v), Some(Object::Tensor(_)))) {
+            innermost = Some((dict, notes.len()));
+        }
         let inside = |&wanted: &&'static str| {
             let entry = dict.iter().find(|&&(k, v)| p.str(k) == Some(wanted) && p.dict(v).is_some());
             entry.and_then(|&(_, v)| Some((wanted, p.dict(v)?)))
         };
-        let Some((key, inner)) = WRAPPERS.iter().find_map(inside) else {
-            let is_tensor = |&(_, v): &(Value, Value)| matches!(p.get(v), Some(Object::Tensor(_)));
-            return dict.iter().any(is_tensor).then_some(dict);
-        };
+        let Some((key, inner)) = WRAPPERS.iter().find_map(inside) else { break };
         notes.push(format!("the state dict was found under '{key}'"));
         dict = inner;
     }
-    None
+    let (dict, said) = innermost?;
+    notes.truncate(said);
+    Some(dict)
 }
 
 #[cfg(test)]

@@ -128,6 +128,7 @@ fn places() {
     refused("run", &["--log", "-"], 2, &["E0819", "--log"]);
     refused("run", &["--grad-norms", "/dev/stdout"], 2, &["E0819", "--grad-norms"]);
     refused("run", &["--log", &table, "--grad-norms", &table], 2, &["E0819", "table.csv"]);
+    refused("run", &["--log", &dir.path("run/model.rir")], 2, &["E0819", "model.rir", "a result"]);
     refused("run", &["--grad-norms", &dir.path("run/./log.csv")], 2, &["E0819", "log.csv"]);
     assert!(!Path::new(&dir.path("run")).exists());
     refused("run", &["--tensorboard", &dir.path("m.rir")], 5, &["E0803", "m.rir"]);

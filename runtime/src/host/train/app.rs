@@ -97,13 +97,18 @@ impl Data {
 
 impl App<'_> {
     fn run(&self, mut trainer: Trainer) -> Result<i32, Failure> {
+        if !self.args.resume {
+            self.claim()?;
+        }
         let names: Vec<String> = (1..=5).map(|i| format!("data_batch_{i}.bin")).collect();
         let train = self.pictures(&trainer, &names)?;
         let test = self.pictures(&trainer, &["test_batch.bin".into()])?;
-        self.system.make_folder(self.args.out).map_err(Failure::about(self.args.out))?;
         let run = match self.args.resume {
             true => self.resume(&mut trainer, &train)?,
-            false => self.begin(&train)?,
+            false => {
+                let settings = self.plan.settings(self.args.choice, train.labels.len() as u64);
+                Run::new(self.plan.network.clone(), train.fingerprint(), settings, Progress::default())
+            }
         };
         let (batch, images) = (run.settings.batch, train.labels.len() as u64);
         if batch > images {
@@ -186,15 +191,15 @@ impl App<'_> {
         Ok(pictures)
     }
 
-    /// A run from the beginning, in a folder without another.
-    fn begin(&self, set: &Pictures) -> Result<Run, Failure> {
+    /// Makes the folder of a new run. One that holds a run takes no other.
+    fn claim(&self) -> Result<(), Failure> {
+        self.system.make_folder(self.args.out).map_err(Failure::about(self.args.out))?;
         if let Some(newest) = self.checkpoints()?.first() {
             let e =
                 Error::new(Kind::Usage, "there is a run already").help("go on with --resume, or choose another --out");
             return Err(Failure::about(&join(self.args.out, newest))(e));
         }
-        let settings = self.plan.settings(self.args.choice, set.labels.len() as u64);
-        Ok(Run::new(self.plan.network.clone(), set.fingerprint(), settings, Progress::default()))
+        Ok(())
     }
 
     /// The run of the newest checkpoint, whose state `trainer` takes.

@@ -29,7 +29,7 @@ pub fn help(program: &str, plan: &Plan) -> String {
          {program} CIFAR10 --out RUN    trains on data_batch_1.bin to data_batch_5.bin of the folder CIFAR10 by the\n\
          \u{20}                            recipe {} in batches of {}; test_batch.bin is for evaluation\n\
          \n\
-         --out RUN      folder for checkpoints; `rescc train --resume` reads them too\n\
+         --out RUN      folder for checkpoints, which holds no run yet but for --resume; `rescc train` reads them too\n\
          --epochs N     length of the run, instead of the recipe's\n\
          --iters N      the same in steps\n\
          --lr X         peak of the learning rate ({})\n\
