@@ -107,8 +107,9 @@ impl<'a> Objects<'a> {
         self.code.iter().map(|(_, o)| o.len()).sum::<usize>() + self.runtime.1.len()
     }
 
-    pub fn header(&self) -> &str {
-        &self.header
+    /// The C header as it is written to `file`.
+    pub fn header(&self, file: &str) -> String {
+        object::named_header(&self.header, file)
     }
 
     pub fn prefix(&self) -> &str {
@@ -142,6 +143,11 @@ impl<'a> Objects<'a> {
     }
 }
 
+/// Bytes of arena that `program` needs with one thread: activations and scratch, as `runtime::arena` lays them out.
+pub fn arena_bytes(program: &Program) -> u64 {
+    (aligned(program.arena_bytes) + aligned(program.scratch_bytes())).max(aligned(1))
+}
+
 /// The constants of `program` as one section, for running it in this process.
 pub fn constants(program: &Program, store: &dyn TensorStore) -> Result<AlignedBytes, Diagnostics> {
     let mut out = AlignedBytes::zeroed(program.const_bytes as usize);
@@ -154,7 +160,7 @@ pub fn constants(program: &Program, store: &dyn TensorStore) -> Result<AlignedBy
     Ok(out)
 }
 
-/// Every tensor in the weights section begins at a cache line.
+/// Every tensor in the weights section, and every part of an arena, begins at a cache line.
 fn aligned(bytes: u64) -> u64 {
     bytes.next_multiple_of(64)
 }

@@ -1,6 +1,8 @@
 //! The library of a model: its descriptor is what the runtime reads, its header is C and C++, and programs may link
 //! several of them.
 
+mod header;
+
 use crate::{root, test};
 use ::object as elf;
 use backends::Backend;
@@ -30,7 +32,8 @@ pub fn tests() -> Vec<Trial> {
     vec![
         test("library::the_descriptor_is_laid_out_as_the_runtime_reads_it", descriptor),
         test("library::a_training_descriptor_is_laid_out_as_the_runtime_reads_it", training_descriptor),
-        test("library::the_header_is_strict_c_and_cpp_and_its_example_compiles", header),
+        test("library::the_header_is_strict_c_and_cpp_and_its_example_compiles", header::strict),
+        test("library::the_program_in_a_header_is_built_as_it_says", header::complete_program),
         test("library::two_models_in_one_program", two_models),
         test("library::a_shared_library_needs_nothing_but_memory_functions", shared_library),
     ]
@@ -324,33 +327,6 @@ impl Item {
         assert_eq!(*zero, 0);
         let end = text.iter().position(|&b| b == 0).unwrap_or(text.len());
         String::from_utf8(text[..end].to_vec()).unwrap()
-    }
-}
-
-fn header() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut p = program("net");
-    p.name = "a name that */ ends comments".into();
-    let text = object::header(&desc("net", &p, &[]));
-    std::fs::write(dir.path().join("net.h"), &text).unwrap();
-    // The example is the indented part of the first comment.
-    let example: String = text
-        .lines()
-        .take_while(|l| *l != " */")
-        .filter_map(|l| l.strip_prefix(" *   "))
-        .map(|l| format!("{l}\n"))
-        .collect();
-    assert!(example.contains("int main(void)"));
-    std::fs::write(dir.path().join("example.c"), example).unwrap();
-    std::fs::write(dir.path().join("include.cpp"), "#include \"net.h\"\n#include \"net.h\"\nint x = NET_ABI;\n")
-        .unwrap();
-    std::fs::write(dir.path().join("include.c"), "#include \"net.h\"\nint x = NET_ABI;\n").unwrap();
-    let strict = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"];
-    for (std, file) in [("c99", "include.c"), ("c11", "example.c"), ("c++17", "include.cpp"), ("c++98", "include.cpp")]
-    {
-        let flags = if std == "c++98" { &strict[..2] } else { &strict[..] }; // C++98 has no stdint.h by the letter
-        let mut cc = Command::new("cc");
-        succeeds(cc.arg(format!("-std={std}")).args(flags).args(["-fsyntax-only", file]).current_dir(dir.path()));
     }
 }
 

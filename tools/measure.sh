@@ -7,9 +7,10 @@
 # The limits are for two cores and an otherwise idle machine.
 set -eu
 cd "$(dirname "$0")/.."
-rescc=target/release/rescc
 out=${1:-target/measure}
-[ -x "$rescc" ] || cargo build --release
+# What lies in target may be older, or built without LLVM.
+[ -n "${RESCC:-}" ] || cargo build --release
+rescc=${RESCC:-target/release/rescc}
 mkdir -p "$out"
 over=0
 
@@ -46,7 +47,7 @@ compile resnet50 --preprocess imagenet
 row "compile resnet50" "$took" 5 s
 rest=$(($(wc -c <"$out/resnet50") - $(number weights_bytes <"$out/resnet50.json")))
 code=$(number code_bytes <"$out/resnet50.json")
-arena=$(number arena_bytes <"$out/resnet50.json")
+activations=$(number activation_bytes <"$out/resnet50.json")
 compile resnet152
 row "compile resnet152" "$took" 12 s
 peak=$(number peak_memory_bytes <"$out/resnet152.json")
@@ -55,7 +56,7 @@ row "compile cifar-resnet1202" "$took" 30 s
 row "most memory held while compiling resnet152" "$(megabytes "$peak")" 1200 MB
 row "executable of resnet50 without its weights" "$(megabytes "$rest")" 1 MB
 row "code of resnet50" "$(megabytes "$code")" 0.4 MB
-row "arena of resnet50" "$(megabytes "$arena")" 10 MB
+row "activations of resnet50" "$(megabytes "$activations")" 10 MB
 
 # From exec to the exit after the first answer, which is the only one.
 runs=$(for _ in 1 2 3 4 5; do

@@ -231,7 +231,7 @@ pub fn strerror(code: i32) -> &'static CStr {
         NULL_ARGUMENT => c"an argument is null",
         ARENA_TOO_SMALL => c"the arena, or other memory, is smaller than is needed",
         MISALIGNED => c"the arena or a state is not 64-byte aligned, or another array not 4-byte aligned",
-        BATCH_OUT_OF_RANGE => c"the number of images is not a multiple of the one that the model was compiled for",
+        BATCH_OUT_OF_RANGE => c"the number of images is 0 or no multiple of the one that the model was compiled for",
         CPU_LACKS_FEATURE => c"this CPU lacks instructions that the model was compiled for",
         WEIGHTS_WRONG => c"weights are missing or are not those that the model was compiled with",
         SELFTEST_DIFFERS => c"the self-test differs",

@@ -203,8 +203,13 @@ impl<'a> Training<'a> {
         (kernels, all)
     }
 
-    /// Bytes of the largest arena of a program.
+    /// Bytes of arena that every program can do with, with one thread.
     pub fn arena_bytes(&self) -> u64 {
+        self.programs.iter().flatten().map(|(c, _)| super::arena_bytes(&c.program)).max().unwrap_or(0)
+    }
+
+    /// The most bytes of values that a program holds between its calls.
+    pub fn activation_bytes(&self) -> u64 {
         self.programs.iter().flatten().map(|(c, _)| c.program.arena_bytes).max().unwrap_or(0)
     }
 

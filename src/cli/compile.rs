@@ -2,8 +2,8 @@
 
 use super::compile_train::{self, TrainArgs};
 use super::pipeline::PipelineArgs;
-use super::{Done, Env, Failure, unsupported};
-use crate::artefact::{Objects, Source};
+use super::{Done, Env, Failure};
+use crate::artefact::{self, Objects, Source};
 use crate::output::{self, Folder, Mode, Output};
 use crate::toolchain::{self, BackendName, JitEvaluator};
 use crate::{import, report, store, tune};
@@ -43,7 +43,8 @@ pub struct Args {
     /// Linker: built in, the C compiler, or lld
     #[arg(long, value_enum, default_value = "wild")]
     pub linker: Linker,
-    /// How pictures become the input, instead of what the model says
+    /// How pictures become the input, instead of what the model says: imagenet, imagenet-v2, cifar, caffe, tf, and
+    /// `key=value` words (resize, crop, order, scale, mean, std)
     #[arg(long, value_name = "SPEC")]
     pub preprocess: Option<String>,
     /// Class names, a line each, instead of those of the model
@@ -52,13 +53,14 @@ pub struct Args {
     /// Prefix of exported symbols [default: the graph's name and `_`]
     #[arg(long, value_name = "P_", value_parser = symbol_prefix)]
     pub prefix: Option<String>,
-    #[command(flatten)]
-    pub pipeline: PipelineArgs,
-    #[command(flatten)]
-    pub training: TrainArgs,
     /// Say what each step took
     #[arg(long)]
     pub stats: bool,
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    // Last: what follows would stand under its heading.
+    #[command(flatten)]
+    pub training: TrainArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -88,6 +90,7 @@ pub enum Weights {
     /// Into the artefact
     Embed,
     /// Beside it, checked by hash
+    #[value(hide = true)]
     External,
 }
 
@@ -127,7 +130,7 @@ impl Clock {
 
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     if args.weights == Weights::External {
-        return Err(unsupported("`--weights external`"));
+        return Err(compile_train::refused("`--weights external`", "leave the option out: weights are embedded"));
     }
     let emits = if args.emit.is_empty() { vec![Emit::of_suffix(&args.output)] } else { args.emit.clone() };
     let path_of = |emit: Emit| if emits.len() == 1 { args.output.clone() } else { emit.path(&args.output) };
@@ -223,12 +226,13 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     if args.stats {
         clock.say(env);
         env.say(format!(
-            "{} calls of {} kernels, {} of code, {} of weights, {} of arena",
+            "{} calls of {} kernels, {} of code, {} of weights, {} of activations, {} of arena (one thread)",
             p.calls.len(),
             p.kernels.len(),
             report::bytes(code_bytes as u64),
             report::bytes(p.const_bytes),
-            report::bytes(p.arena_bytes)
+            report::bytes(p.arena_bytes),
+            report::bytes(artefact::arena_bytes(p))
         ));
         if let Some(peak) = peak {
             env.say(format!("{} of memory held at most", report::bytes(peak)));
@@ -238,8 +242,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         "files": written.iter().map(|p| p.display().to_string()).collect::<Vec<_>>(),
         "target": target.name, "backend": backend.name(), "batch": batch, "group": p.batch,
         "kernels": p.kernels.len(), "calls": p.calls.len(), "code_bytes": code_bytes,
-        "weights_bytes": p.const_bytes, "arena_bytes": p.arena_bytes, "peak_memory_bytes": peak,
-        "ms": clock.json(),
+        "weights_bytes": p.const_bytes, "activation_bytes": p.arena_bytes, "arena_bytes": artefact::arena_bytes(p),
+        "peak_memory_bytes": peak, "ms": clock.json(),
     });
     Ok(Done { diagnostics: warnings, sources, ..Done::new(text, result) })
 }
@@ -270,7 +274,14 @@ fn symbol_prefix(text: &str) -> Result<String, String> {
 /// Writes a library, an object or a header.
 pub fn library(objects: &Objects, emit: Emit, linker: Linker, path: &Path) -> Result<(), Failure> {
     match emit {
-        Emit::Header => output::write(path, Mode::Data, objects.header().as_bytes()),
+        Emit::Header => {
+            // What is read from a pipe has no name yet.
+            let file = match path.file_name() {
+                Some(name) if !output::is_stream(path) => name.to_string_lossy().into_owned(),
+                _ => format!("{}.h", objects.prefix()),
+            };
+            output::write(path, Mode::Data, objects.header(&file).as_bytes())
+        }
         Emit::Lib => {
             let mut out = Output::create(path, Mode::Data)?;
             objects.write_archive(&mut out).map_err(|e| out.failure(&e))?;
@@ -360,5 +371,21 @@ impl From<Emit> for toolchain::CodeText {
             Emit::Asm => toolchain::CodeText::Asm,
             _ => toolchain::CodeText::Llvm,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args as _;
+
+    #[test]
+    fn help_offers_what_there_is_under_its_heading() {
+        let command = super::Args::augment_args(clap::Command::new("compile"));
+        let arg = |id: &str| command.get_arguments().find(|a| a.get_id() == id).expect("an option of compile");
+        assert_eq!(arg("stats").get_help_heading(), None);
+        assert_eq!(arg("momentum").get_help_heading(), Some("With --train"));
+        let weights = arg("weights").get_possible_values();
+        let offered: Vec<&str> = weights.iter().filter(|v| !v.is_hide_set()).map(|v| v.get_name()).collect();
+        assert_eq!(offered, ["embed"]);
     }
 }

@@ -163,11 +163,12 @@ pub fn run(args: &Args, outputs: &[(Emit, PathBuf)], mut clock: Clock, env: &Env
     if args.stats {
         clock.say(env);
         env.say(format!(
-            "{} calls a step, {} kernels, {} of code, {} of state (twice), {} of arena",
+            "{} calls a step, {} kernels, {} of code, {} of state (twice), {} of activations, {} of arena (one thread)",
             training.step_calls(),
             kernels.len(),
             report::bytes(code_bytes as u64),
             report::bytes(training.state_bytes()),
+            report::bytes(training.activation_bytes()),
             report::bytes(training.arena_bytes())
         ));
     }
@@ -175,7 +176,8 @@ pub fn run(args: &Args, outputs: &[(Emit, PathBuf)], mut clock: Clock, env: &Env
         "files": outputs.iter().map(|(_, p)| p.display().to_string()).collect::<Vec<_>>(),
         "target": target.name, "backend": backend.name(), "batch": options.batch,
         "kernels": kernels.len(), "calls": training.step_calls(), "code_bytes": code_bytes,
-        "state_bytes": training.state_bytes(), "arena_bytes": training.arena_bytes(), "ms": clock.json(),
+        "state_bytes": training.state_bytes(), "activation_bytes": training.activation_bytes(),
+        "arena_bytes": training.arena_bytes(), "ms": clock.json(),
     });
     drop(objects);
     drop(training);
@@ -184,7 +186,7 @@ pub fn run(args: &Args, outputs: &[(Emit, PathBuf)], mut clock: Clock, env: &Env
 }
 
 /// What cannot be made, and what helps.
-fn refused(what: &str, help: &str) -> Failure {
+pub fn refused(what: &str, help: &str) -> Failure {
     let mut failure = unsupported(what);
     failure.diagnostics.0.iter_mut().for_each(|d| d.help = Some(help.into()));
     failure

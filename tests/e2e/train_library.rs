@@ -162,6 +162,8 @@ fn header() {
     let text = String::from_utf8(dir.read("net.h")).expect("text");
     assert_eq!(text.matches("*/").count(), text.matches("/*").count());
     assert!(!text.contains('@'), "a placeholder is left");
+    let rule = "net_init, net_recalibrate and net_restore change\n * `now` itself";
+    assert!(text.contains(rule) && text.contains("images is 0 or no multiple"), "{text}");
     assert!(text.contains("linear.bias [10]") && text.contains("bn1.running_mean [4], a statistic"), "{text}");
     // The example is the indented part of the first comment.
     let example: String = text

@@ -25,7 +25,7 @@ mod writer;
 
 pub use archive::{Member, write_archive};
 pub use calls::{Argument, Base, CallDesc, calls};
-pub use header::header;
+pub use header::{header, named_header};
 pub use model::{ModelDesc, PreprocessDesc, model_object};
 pub use train::{CODES, StateTensorDesc, TensorKind, TrainDesc, train_object};
 pub use train_header::train_header;

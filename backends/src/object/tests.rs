@@ -137,10 +137,39 @@ fn a_model_exports_its_api_alone_and_compiles_to_the_same_bytes() {
     // Pointers are in a section that a loader may relocate, nothing is writable for good.
     assert!(file.section_by_name(".data.rel.ro").is_some());
     assert!(file.section_by_name(".data").is_none_or(|s| s.size() == 0));
-    let text = header(&desc("net", &program, &[]));
+    let text = named_header(&header(&desc("net", &program, &[])), "my net.v2.h");
+    assert!(text.contains("#include \"my net.v2.h\"") && text.contains("`cc main.c my net.v2.a`"), "{text}");
     assert_eq!(text.matches("*/").count(), text.matches("/*").count(), "a name ends the comment");
     assert!(!text.contains('@'), "a placeholder is left");
     assert!(text.contains("multiply-adds of one image"), "`macs` is not of one run, which may be of a batch");
+}
+
+#[test]
+fn a_header_says_what_goes_in_and_what_comes_out() {
+    let program = copies(&[(INPUT, OUTPUT)]);
+    let text = header(&desc("net", &program, &[]));
+    assert!(text.contains("does not say how a picture becomes x") && text.contains("does not name the classes"));
+    let labels: Vec<String> = (0..14).map(|i| format!("class */ {i}")).collect();
+    let numbers = PreprocessDesc {
+        resize: Some(256),
+        bgr: true,
+        scale: 255.0,
+        mean: [0.25, 0.5, 0.75, 0.0],
+        std: [2.0, 3.0, 4.0, 1.0],
+        mean_tensor: None,
+    };
+    let model = ModelDesc { input: [3, 5, 6], preprocess: Some(numbers), ..desc("net", &program, &labels) };
+    let text = header(&model);
+    for part in [
+        "256 pixels on its shorter side",
+        "5 rows and 6 columns",
+        "(blue, green, red)",
+        "(byte / 255 - mean) / std, where mean = 0.25, 0.5, 0.75 and std = 2, 3, 4.",
+        " *    11  class * / 11\n *        and 2 more\n *\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert_eq!(text.matches("*/").count(), text.matches("/*").count(), "a name ends the comment");
 }
 
 #[test]

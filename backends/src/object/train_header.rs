@@ -1,14 +1,13 @@
 //! `P.h` of a library that trains: the C API, every size as a constant, and the layout of the state.
 
+use super::header::comment;
 use super::train::{CODES, TensorKind, TrainDesc};
 use super::{ABI, JOB_BYTES};
 use std::fmt::Write;
 
-/// The header's text. Its comment is a complete program.
+/// The header's text. Its comment is a complete program, in which [`named_header`](super::named_header) names files.
 pub fn train_header(t: &TrainDesc) -> String {
     let [channels, height, width] = t.input;
-    // What the network says about itself must not end the comment.
-    let line = |s: &str| s.replace(['\n', '\r'], " ").replace("*/", "* /");
     let [arena_fixed, arena_thread] = arena(t);
     let numbers = [
         ("@ABI@", ABI.into()),
@@ -27,10 +26,10 @@ pub fn train_header(t: &TrainDesc) -> String {
         ("@PARAMETERS@", t.parameter_bytes / 4),
     ];
     let mut text = TEMPLATE
-        .replace("@NAME@", &line(t.name))
-        .replace("@VERSION@", &line(t.version))
-        .replace("@TARGET@", &line(t.target))
-        .replace("@OPTIONS@", &line(&t.options))
+        .replace("@NAME@", &comment(t.name))
+        .replace("@VERSION@", &comment(t.version))
+        .replace("@TARGET@", &comment(t.target))
+        .replace("@OPTIONS@", &comment(&t.options))
         .replace("@LIST@", &list(t))
         .replace("@P@", t.prefix)
         .replace("@UPPER@", &t.prefix.to_ascii_uppercase());
@@ -58,7 +57,7 @@ fn list(t: &TrainDesc) -> String {
     for tensor in tensors {
         let shape: Vec<String> = tensor.shape.iter().map(u64::to_string).collect();
         let what = if tensor.kind == TensorKind::Statistic { ", a statistic" } else { "" };
-        let _ = writeln!(text, " *   {:>9}  {} [{}]{what}", tensor.offset / 4, tensor.name, shape.join(","));
+        let _ = writeln!(text, " *   {:>9}  {} [{}]{what}", tensor.offset / 4, comment(&tensor.name), shape.join(","));
     }
     text
 }
@@ -66,9 +65,9 @@ fn list(t: &TrainDesc) -> String {
 const TEMPLATE: &str = r#"/* Training of @NAME@, compiled by rescc @VERSION@ for @TARGET@:
  * @OPTIONS@.
  *
- * A complete program, with one thread; link it with lib@P@.a (or lib@P@.so):
+ * A complete program, with one thread; as main.c it is built by `cc main.c @STEM@.a`:
  *
- *   #include "@P@.h"
+ *   #include "@FILE@"
  *   #include <stdio.h>
  *   #include <stdlib.h>
  *
@@ -125,8 +124,9 @@ extern "C" {
 /* Equal to @UPPER@_ABI, or header and library do not belong together. */
 uint32_t @P@_abi_version(void);
 
-/* The state: two halves of @UPPER@_STATE_BYTES, both the caller's. A function that changes it reads `now`, writes
- * `next`, and exchanges the two pointers if all is well; otherwise `now` is as it was, and `next` is undefined.
+/* The state: two halves of @UPPER@_STATE_BYTES, both the caller's. @P@_step and @P@_apply read `now`,
+ * write `next`, and exchange the two pointers if all is well. @P@_init, @P@_recalibrate and @P@_restore change
+ * `now` itself; @P@_recalibrate computes in `next`. If a function fails, `now` is as it was and `next` is undefined.
  *
  * In a half lie, by their first element:
 @LIST@ * and @PARAMETERS@ elements after each parameter its momentum. Between tensors there may be gaps.
@@ -151,7 +151,7 @@ typedef struct {
 const @P@_tensor_t *@P@_tensors(void);
 
 /* The caller's threads. `run` must call f(arg, i) once for every i in 0..n and return when all have returned;
- * best on n threads at once, as the parts of a step wait for each other. */
+ * best on n threads at once, as the parts of a step wait for each other. At most 64 threads are used. */
 typedef struct {
   void *ctx;
   uint32_t threads;
@@ -165,13 +165,13 @@ size_t @P@_arena_bytes(uint32_t threads);
  *   -1   a null argument; only `par` may be NULL: the calling thread alone
  *   -2   the arena, or the memory of a saved state, is too small
  *   -3   arena, state or gradients are not aligned to @UPPER@_ALIGN, or another array not to 4 bytes
- *   -4   the number of images is no multiple of @UPPER@_PREDICT_BATCH
+ *   -4   the number of images is 0 or no multiple of @UPPER@_PREDICT_BATCH
  *   -5   this CPU lacks instructions that the network was compiled for
  *   -8   a label is not in 0..@UPPER@_CLASSES
  *   -9   `run` returned before every index ran
  *   -10  the loss, or a statistic, is not finite
  *   -11  the saved state is damaged or of another network
- * and leave the state as it was if that is not 0. Images are x[batch][channels][height][width]. No two arrays may
+ * and leave `now` as it was if that is not 0. Images are x[batch][channels][height][width]. No two arrays may
  * overlap. */
 
 /* now = the weights that the library was made with; momenta are 0. */
