@@ -84,9 +84,10 @@ pub fn totals(g: &Graph, layers: &[Layer]) -> Totals {
 pub fn layer_table(layers: &[Layer], totals: &Totals) -> String {
     let mut table = table(&["name", "op", "output", "params", "MACs", "bytes"]);
     for l in layers {
-        table.add_row([&l.name, &l.op, &l.out, &count(l.params), &count(l.macs), &count(l.bytes)]);
+        let [params, macs, bytes] = [l.params, l.macs, l.bytes].map(count_or_blank);
+        table.add_row([&l.name, &l.op, &l.out, &params, &macs, &bytes]);
     }
-    table.add_row(["total", &format!("{} nodes", totals.layers), "", &count(totals.params), &count(totals.macs), ""]);
+    table.add_row(["total", &counted(totals.layers, "node"), "", &count(totals.params), &count(totals.macs), ""]);
     for column in 3..6 {
         if let Some(c) = table.column_mut(column) {
             c.set_cell_alignment(CellAlignment::Right);
@@ -136,9 +137,9 @@ pub fn recomputed(r: &Recomputed) -> String {
     let [before, after] = r.peak_bytes.map(|b| b as f64 / f64::from(1 << 20));
     let [macs, again] = r.macs.map(|m| m as f64);
     format!(
-        "{:.0} MiB saved of {before:.0}: {} values computed again, {:.1} % more multiply-adds",
+        "{:.0} MiB saved of {before:.0}: {} computed again, {:.1} % more multiply-adds",
         before - after,
-        count(r.nodes as u64),
+        counted(r.nodes as u64, "value"),
         100.0 * again / macs.max(1.0)
     )
 }
@@ -157,11 +158,8 @@ pub fn bytes(n: u64) -> String {
     if unit == 1 { format!("{n} B") } else { format!("{:.2} {name}", n as f64 / unit as f64) }
 }
 
-/// `1234567` as `1,234,567`; nothing for 0.
+/// `1234567` as `1,234,567`.
 pub fn count(n: u64) -> String {
-    if n == 0 {
-        return String::new();
-    }
     let digits = n.to_string();
     let mut out = String::new();
     for (i, d) in digits.chars().enumerate() {
@@ -171,4 +169,27 @@ pub fn count(n: u64) -> String {
         out.push(d);
     }
     out
+}
+
+/// The same for a table, whose columns are easier to read without zeros.
+pub fn count_or_blank(n: u64) -> String {
+    if n == 0 { String::new() } else { count(n) }
+}
+
+/// `1 node`, `1,234 nodes`.
+pub fn counted(n: u64, what: &str) -> String {
+    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_a_number_in_a_sentence() {
+        assert_eq!([0, 7, 1_234_567].map(count), ["0", "7", "1,234,567"]);
+        assert_eq!([0, 1_000].map(count_or_blank), ["", "1,000"]);
+        let parameters = |n| counted(n, "parameter");
+        assert_eq!([0, 1, 2_000].map(parameters), ["0 parameters", "1 parameter", "2,000 parameters"]);
+    }
 }

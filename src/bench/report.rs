@@ -3,7 +3,7 @@
 use super::calls::{self, Row};
 use super::{Format, Run, Sheet};
 use crate::machine::{Measured, cpu};
-use crate::report::count;
+use crate::report::count_or_blank;
 use serde_json::{Value, json};
 
 /// Difference of the calls' sum from the whole that a quiet machine stays below.
@@ -57,8 +57,8 @@ pub fn table(rows: &[Row], is_by_kernel: bool, total_us: f64, format: Format) ->
         cells.extend([
             format!("{:.1}", r.us),
             format!("{:.1}", 100.0 * r.us / total_us),
-            count(r.macs),
-            count(r.bytes),
+            count_or_blank(r.macs),
+            count_or_blank(r.bytes),
             if_macs(format!("{:.1}", r.gflops)),
             if_macs(format!("{:.1}", 100.0 * r.of_peak)),
             r.effective_gflops.map_or(String::new(), |g| format!("{g:.1}")),

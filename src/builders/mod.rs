@@ -105,7 +105,7 @@ impl Spec {
         let digits = &name[stem.len()..];
         let depth = match (digits.parse().ok(), depth) {
             (Some(a), Some(b)) if a != b => {
-                let d = Diagnostic::error("E0301", format!("'{name}' and --depth {b} name two depths"));
+                let d = no_such(format!("'{name}' and --depth {b} name two depths"));
                 return Err(d.help("give one of them").into());
             }
             (a, b) => a.or(b),
@@ -117,17 +117,22 @@ impl Spec {
             _ => return Err(unknown(name)),
         };
         let Some(depth) = depth else {
-            let d = Diagnostic::error("E0301", format!("'{name}' has no depth"));
-            return Err(d.help(format!("{}, e.g. '{stem}{}'", depths(family), example(family))).into());
+            let help = format!("{}, e.g. '{stem}{}'", depths(family), example(family));
+            return Err(no_such(format!("'{name}' has no depth")).help(help).into());
         };
         let known = match family {
             Family::ImageNet => IMAGENET_DEPTHS.contains(&depth),
             Family::Vgg => VGG_DEPTHS.contains(&depth),
-            Family::Cifar => (8..=MAX_CIFAR_DEPTH).contains(&depth) && depth % 6 == 2,
+            Family::Cifar => is_cifar_depth(depth),
         };
         if !known {
-            let d = Diagnostic::error("E0301", format!("there is no {stem} of depth {depth}"));
-            return Err(d.help(depths(family)).into());
+            let help = match family {
+                Family::ImageNet if is_cifar_depth(depth) => {
+                    format!("did you mean 'cifar-{stem}{depth}'? Without 'cifar-' {}", depths(family))
+                }
+                _ => depths(family),
+            };
+            return Err(no_such(format!("there is no {stem} of depth {depth}")).help(help).into());
         }
         let cifar = family == Family::Cifar;
         let shortcut = match family {
@@ -214,6 +219,14 @@ pub fn build(spec: &Spec) -> Result<Graph, Diagnostics> {
     Ok(graph)
 }
 
+fn is_cifar_depth(depth: u32) -> bool {
+    (8..=MAX_CIFAR_DEPTH).contains(&depth) && depth % 6 == 2
+}
+
+fn no_such(text: String) -> Diagnostic {
+    Diagnostic::error("E0301", text).class(Class::Usage)
+}
+
 fn depths(family: Family) -> String {
     match family {
         Family::ImageNet => "depths are 18, 34, 50, 101 and 152".into(),
@@ -233,10 +246,27 @@ fn example(family: Family) -> u32 {
 fn unknown(name: &str) -> Diagnostics {
     let names = Spec::names();
     let near = ir::text::nearest(name, names.iter().map(String::as_str));
-    let d = Diagnostic::error("E0301", format!("there is no network '{name}'"));
+    let d = no_such(format!("there is no network '{name}'"));
     match near {
         Some(n) => d.help(format!("did you mean '{n}'?")),
         None => d.help("resnet18 to resnet152, plain18, plain34, vgg16, vgg19, cifar-resnetN, cifar-plainN"),
     }
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_depth_of_the_other_family_is_told() {
+        let refused = |name| Spec::named(name, None).unwrap_err().0.remove(0);
+        let help = |name| refused(name).help.unwrap_or_default();
+        assert!(help("resnet20").starts_with("did you mean 'cifar-resnet20'?"), "{}", help("resnet20"));
+        assert!(help("plain56").starts_with("did you mean 'cifar-plain56'?"), "{}", help("plain56"));
+        assert!(help("resnet21").starts_with("depths are 18"), "{}", help("resnet21"));
+        for name in ["resnet20", "resnet", "resent50"] {
+            assert_eq!(refused(name).class, Class::Usage, "{name}");
+        }
+    }
 }

@@ -24,11 +24,11 @@ pub fn run(args: &Args, _env: &Env) -> Result<Done, Failure> {
     let totals = report::totals(&model.graph, &layers);
     let g = &model.graph;
     let text = format!(
-        "{}: no errors; graph @{} with {} nodes, {} parameters\n",
+        "{}: no errors; graph @{} with {}, {}\n",
         args.model.display(),
         g.name,
-        totals.layers,
-        report::count(totals.params)
+        report::counted(totals.layers, "node"),
+        report::counted(totals.params, "parameter")
     );
     let result = json!({ "graph": g.name, "nodes": totals.layers, "params": totals.params });
     Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(text, result) })

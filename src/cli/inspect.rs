@@ -16,7 +16,9 @@ use std::path::PathBuf;
 
 /// Show a model's layers, shapes, parameters and costs
 #[derive(clap::Args)]
-#[command(after_help = "Example:\n  rescc inspect r20.rir --sort macs")]
+#[command(
+    after_help = "bytes is what a layer reads and writes, weights included.\n\nExample:\n  rescc inspect r20.rir --sort macs"
+)]
 pub struct Args {
     /// Model (.rir); its weights are needed for --why only
     model: PathBuf,

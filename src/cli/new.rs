@@ -5,6 +5,7 @@ use crate::builders::{self, PadChannels, Shortcut, Spec, StrideIn, init};
 use crate::report;
 use clap::ValueEnum;
 use ir::Diagnostic;
+use ir::diag::Class;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -124,11 +125,11 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     progress.finish();
     let (rir, weights) = (saved.rir.display().to_string(), saved.weights.display().to_string());
     let text = format!(
-        "{spec}: {} parameters, {} multiply-adds, random weights of seed {}\nwrote {rir} and {weights} ({} bytes)\n",
-        report::count(totals.params),
-        report::count(totals.macs),
+        "{spec}: {}, {}, random weights of seed {}\nwrote {rir} and {weights} ({})\n",
+        report::counted(totals.params, "parameter"),
+        report::counted(totals.macs, "multiply-add"),
         args.seed,
-        report::count(saved.weights_bytes),
+        report::counted(saved.weights_bytes, "byte"),
     );
     let result = json!({
         "network": spec.to_string(), "rir": rir, "weights": weights, "seed": args.seed,
@@ -142,7 +143,7 @@ fn spec(args: &Args) -> Result<Spec, Failure> {
     match args.shape.shortcut() {
         None => {}
         Some(_) if spec.is_plain() => {
-            let d = Diagnostic::error("E0301", format!("{spec} has no shortcuts"));
+            let d = Diagnostic::error("E0301", format!("{spec} has no shortcuts")).class(Class::Usage);
             return Err(d.help("leave --shortcut out, or name the residual network").into());
         }
         Some(s) => spec.shortcut = s,

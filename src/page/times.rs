@@ -1,13 +1,13 @@
 //! The seam to `bench`: what a call takes, measured and predicted, and the rates that the prediction is made of.
 
 use crate::bench::Times;
-use crate::machine::{self, Effort, Level, Measured, Rate};
+use crate::machine::{self, Effort, Level, Measured, Rate, cpu};
 use crate::render::Failure;
 use crate::toolchain::BackendName;
 use ir::Program;
 use ir::program::Call;
 use ir::target::Target;
-use passes::cost::{self, Place, Prediction, ZEN3};
+use passes::cost::{self, Place, Prediction};
 use std::collections::HashMap;
 
 /// One call.
@@ -54,12 +54,14 @@ impl Machine {
     }
 }
 
+/// Those of the table that is nearest to this processor.
 fn assumed(target: &Target, threads: usize) -> Measured {
-    let core = ZEN3.running(u64::from(target.lanes) * 4, target.registers.into());
+    let table = cost::Machine::named(&cpu::microarchitecture());
+    let core = table.running(u64::from(target.lanes) * 4, target.registers.into());
     let together = |one: f64| Rate { one, all: one * threads as f64 };
     let level = |name: &str, bytes, gb_per_s| Level { name: name.into(), bytes, gb_per_s };
     Measured {
-        cpu: "AMD Zen 3".into(),
+        cpu: core.name.replace("zen", "AMD Zen "),
         microarchitecture: core.name.into(),
         target: target.name.into(),
         backend: String::new(),
@@ -118,3 +120,15 @@ fn flops(kernel: &ir::Kernel) -> u64 {
 }
 
 const ELEMENT_BYTES: u64 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_assumed_of_this_processor() {
+        let rates = assumed(&ir::target::X86_64_V3, 2);
+        assert_eq!(rates.microarchitecture, cpu::microarchitecture());
+        assert!(["AMD Zen 1", "AMD Zen 3"].contains(&rates.cpu.as_str()), "{}", rates.cpu);
+    }
+}

@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,12 @@ pub fn tests() -> Vec<Trial> {
         test("report::names_are_hostile", hostile_names),
         test("report::what_cannot_be_reported_is_said", refusals),
     ];
-    let in_browser: [(&str, fn(PathBuf)); 2] =
-        [("report::browser_resnet20", resnet20), ("report::browser_resnet1202", resnet1202)];
+    let in_browser: [(&str, fn(PathBuf)); 4] = [
+        ("report::browser_resnet20", resnet20),
+        ("report::browser_resnet1202", resnet1202),
+        ("report::browser_one_call", one_call),
+        ("report::browser_that_is_too_old", old_browser),
+    ];
     for (name, f) in in_browser {
         trials.push(match browser() {
             Some(chromium) => test(name, move || f(chromium)),
@@ -205,11 +209,18 @@ fn browser() -> Option<PathBuf> {
     std::env::split_paths(&path).flat_map(|dir| names.map(|n| dir.join(n))).find(|p| p.is_file())
 }
 
-/// What the probe saw of `page`, opened at `node`, and how long the page took until it was drawn.
+/// What the probe saw of `page`, opened at `node`. The page was drawn and nothing went wrong.
 #[track_caller]
-fn probe(chromium: PathBuf, dir: &Scratch, page: &str, node: &str) -> Value {
-    let script = format!("<script>{}</script></body>", include_str!("report_probe.js"));
-    let file = dir.write("probe.html", page.replace("</body>", &script));
+fn probe(chromium: &Path, dir: &Scratch, page: &str, node: &str) -> Value {
+    let (root, saw) = look(chromium, dir, page, node, include_str!("report_probe.js"));
+    assert!(root.contains("data-ready=") && !root.contains("data-error="), "<html{root}>");
+    saw
+}
+
+/// The attributes of `page`, opened at `node`, and what `script` put into an element that it calls `probe`.
+#[track_caller]
+fn look(chromium: &Path, dir: &Scratch, page: &str, node: &str, script: &str) -> (String, Value) {
+    let file = dir.write("probe.html", page.replace("</body>", &format!("<script>{script}</script></body>")));
     let dom = File::create(dir.path("dom.html")).expect("a file");
     let mut child = Command::new(chromium)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
@@ -232,9 +243,9 @@ fn probe(chromium: PathBuf, dir: &Scratch, page: &str, node: &str) -> Value {
     }
     let dom = String::from_utf8_lossy(&dir.read("dom.html")).into_owned();
     let root = dom.split_once("<html").and_then(|(_, rest)| Some(rest.split_once('>')?.0)).unwrap_or_default();
-    assert!(root.contains("data-ready=") && !root.contains("data-error="), "<html{root}>");
     let (_, rest) = dom.split_once("id=\"probe\">").unwrap_or_else(|| panic!("the probe did not end: <html{root}>"));
-    serde_json::from_str(rest.split("</script>").next().unwrap_or_default()).expect("what the probe saw")
+    let saw = serde_json::from_str(rest.split("</script>").next().unwrap_or_default()).expect("what the probe saw");
+    (root.to_string(), saw)
 }
 
 /// The address selects the layer that `node` went into, with all panes.
@@ -271,7 +282,7 @@ fn check(saw: &Value, layer: &str, node: &str, calls: usize) {
 fn resnet20(chromium: PathBuf) {
     let (dir, model) = model("20");
     let page = page(&dir, &model, &["--time", "0.01"]);
-    let saw = probe(chromium, &dir, &page, "layer2.1.bn1");
+    let saw = probe(&chromium, &dir, &page, "layer2.1.bn1");
     check(&saw, "layer2.1.relu1", "layer2.1.bn1", 41);
 }
 
@@ -279,6 +290,54 @@ fn resnet1202(chromium: PathBuf) {
     let (dir, model) = model("1202");
     let page = page(&dir, &model, &["--no-run"]);
     assert!(page.len() < 5_000_000, "{} bytes", page.len());
-    let saw = probe(chromium, &dir, &page, "layer2.150.conv1");
+    let saw = probe(&chromium, &dir, &page, "layer2.150.conv1");
     check(&saw, "layer2.150.relu1", "layer2.150.conv1", list(&data(&page), "calls").len());
+}
+
+/// What a page of few calls shows, and a page that cannot be drawn.
+const FEW_CALLS: &str = r##"
+(function look() {
+  const { ready, error } = document.documentElement.dataset;
+  if (!ready && !error) return setTimeout(look, 50);
+  const text = (selector) => [...document.querySelectorAll(selector)].map((e) => e.textContent).join("\n");
+  const out = document.createElement("script");
+  out.type = "application/json";
+  out.id = "probe";
+  out.textContent = JSON.stringify({
+    facts: text("#facts div"), count: text("#count"), head: text("#head h2"), kind: text("#head .c-move"),
+    kernel: text("#pane-kernel"), arena: text("#cap-arena"), lines: document.querySelectorAll("#arena line").length,
+    banner: getComputedStyle(document.documentElement, "::before").content,
+  }).replaceAll("<", "\\u003c");
+  document.body.append(out);
+})();
+"##;
+
+fn one_call(chromium: PathBuf) {
+    let dir = Scratch::new();
+    let shape = "f32[N,3,4,4]";
+    for (node, output, line, kind) in
+        [("y", "%y", format!("  %y = relu %x : {shape}\n"), ""), ("x.1", "%x", String::new(), "copy")]
+    {
+        let text = format!("rir 1\n\ngraph @small(%x: {shape}) -> ({output}) where N in 1..4 {{\n{line}}}\n");
+        let page = page(&dir, &dir.write("m.rir", text), &["--no-run"]);
+        for address in [node, ""] {
+            let (root, saw) = look(&chromium, &dir, &page, address, FEW_CALLS);
+            assert!(!root.contains("data-error="), "<html{root}>");
+            let has = |key: &str, part: &str| saw[key].as_str().is_some_and(|t| t.contains(part));
+            assert_eq!((&saw["head"], &saw["kind"]), (&format!("%{node}").into(), &kind.into()), "{saw}");
+            assert!(has("kernel", "kernel @") && has("count", "1 call "), "{saw}");
+            assert!(has("facts", "parameters0\nactivations0 B") && has("arena", "No arena"), "{saw}");
+            assert_eq!((&saw["lines"], &saw["banner"]), (&0.into(), &"none".into()), "{saw}");
+        }
+    }
+}
+
+/// What cannot be drawn is said.
+fn old_browser(chromium: PathBuf) {
+    let (dir, model) = model("8");
+    let page = page(&dir, &model, &["--no-run"]);
+    let page = page.replacen("<head>", "<head><script>delete window.DecompressionStream</script>", 1);
+    let (_, saw) = look(&chromium, &dir, &page, "", FEW_CALLS);
+    let banner = saw["banner"].as_str().unwrap_or_default();
+    assert!(banner.contains("cannot be drawn here") && banner.contains("DecompressionStream"), "{saw}");
 }

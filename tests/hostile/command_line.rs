@@ -33,6 +33,9 @@ fn usage() {
     rescc(&["--version"]).succeeds();
     let text = rescc(&["explain", "e0304"]).succeeds();
     assert!(text.starts_with("E0304: "), "{text}");
+    let near = rescc(&["new", "resnet20", "-o", "x"]);
+    near.fails(2, &["E0301", "depth 20"]);
+    assert!(near.stderr.contains("did you mean 'cifar-resnet20'?"), "{}", near.stderr);
 }
 
 fn json_documents() {

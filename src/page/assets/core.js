@@ -61,6 +61,7 @@ const bytes = (x) => scaled(x, ["B", "kB", "MB", "GB"]).join(" ");
 const quantity = (x) => scaled(x, ["", "k", "M", "G", "T"]).join(" ").trim();
 const time = (us) => (us >= 999.5 ? short(us / 1e3) + " ms" : short(us) + " µs");
 const percent = (x) => (x * 100).toFixed(x < 0.0995 ? 1 : 0) + " %";
+const counted = (n, what) => `${n.toLocaleString("en-US")} ${what}${n === 1 ? "" : "s"}`;
 
 // The kind of an op decides its colour.
 const KINDS = [
@@ -72,7 +73,7 @@ function kindOf(op) {
   if (op.includes("conv")) return "conv";
   if (op === "dense" || op === "matmul" || op === "gemm") return "dense";
   if (op.includes("pool")) return "pool";
-  if (/^(reorder|pad|subsample|transpose|reshape|concat|flatten|slice)/.test(op)) return "move";
+  if (/^(reorder|pad|subsample|transpose|reshape|concat|flatten|slice|copy|crop)/.test(op)) return "move";
   return "other";
 }
 
@@ -94,19 +95,21 @@ for (const c of calls) if (c.layer !== null) callsOf[c.layer].push(c.at);
 const layerNamed = new Map();
 for (const n of [...D.before, ...D.after]) if (n[LAYER] !== null) layerNamed.set(n[NAME], n[LAYER]);
 
-// The selection: a layer, and one of its calls if it has any.
+// The selection: a layer, and one of its calls if it has any; or a call of no layer, which copies an input to an output.
 const selected = { layer: -1, call: -1 };
+const selectedName = () => (selected.layer < 0 ? calls[selected.call].node : D.layers[selected.layer]);
 const watchers = [];
 const watch = (f) => watchers.push(f);
 
 // `by` says where from: views need not scroll to what was clicked in them.
 function select(layer, call, by) {
-  if (layer === null || layer < 0) return;
-  if (call === undefined || call < 0) call = callsOf[layer].length ? callsOf[layer][0] : -1;
+  if (layer === null) layer = -1;
+  if (!(call >= 0)) call = callsOf[layer]?.[0] ?? -1;
+  if (layer < 0 && call < 0) return;
   if (selected.layer === layer && selected.call === call) return;
   Object.assign(selected, { layer, call });
   try {
-    history.replaceState(null, "", "#" + encodeURIComponent(D.layers[layer]));
+    history.replaceState(null, "", "#" + encodeURIComponent(selectedName()));
   } catch {
     // Not every place that shows a file lets it change its address.
   }
@@ -122,9 +125,12 @@ function fromAddress() {
   } catch {
     // As it stands.
   }
-  const layer = layerNamed.get(name.replace(/^%/, ""));
-  if (layer === undefined) return false;
-  select(layer, -1, "address");
+  name = name.replace(/^%/, "");
+  const layer = layerNamed.get(name);
+  const call = calls.findIndex((c) => c.layer === null && c.node === name);
+  if (layer === undefined && call < 0) return false;
+  if (layer === undefined) selectCall(call, "address");
+  else select(layer, -1, "address");
   return true;
 }
 

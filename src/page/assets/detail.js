@@ -65,7 +65,7 @@ function code(level, kernel) {
     : `The ${D.model.backend} back end writes no text; compile with --backend llvm.`;
   body.replaceChildren(text === null ? el("div", { class: "wrap" }, el("p", { class: "none" }, why)) : el("pre", {}, text));
   body.scrollTop = body.scrollLeft = 0;
-  note.textContent = text === null ? "" : text.split("\n").length.toLocaleString("en-US") + " lines";
+  note.textContent = text === null ? "" : counted(text.split("\n").length, "line");
 }
 
 // A line of a graph, its name set off.
@@ -105,7 +105,7 @@ function graphPane() {
 
 function head() {
   const kv = (name, value) => el("span", { class: "kv" }, name + " ", el("b", {}, value));
-  const out = [el("h2", { title: D.layers[selected.layer] }, "%" + D.layers[selected.layer])];
+  const out = [el("h2", { title: selectedName() }, "%" + selectedName())];
   const c = selected.call < 0 ? null : calls[selected.call];
   if (c) {
     const peak = D.machine.peak_gflops;
@@ -115,7 +115,7 @@ function head() {
     out.push(kv("predicted", time(c.predicted)), kv("bound by", c.roof));
     if (c.flops) out.push(kv(MEASURED ? "GFLOP/s" : "GFLOP/s, predicted", `${short(c.flops / c.us / 1e3)} (${percent(c.flops / c.us / 1e3 / peak)})`));
     out.push(kv("moves", bytes(c.bytes)));
-    const others = callsOf[selected.layer];
+    const others = callsOf[selected.layer] || [];
     if (others.length > 1) {
       const next = others[(others.indexOf(c.at) + 1) % others.length];
       const button = el("button", { type: "button", on: { click: () => select(selected.layer, next, "head") } }, `call ${others.indexOf(c.at) + 1} of ${others.length}`);

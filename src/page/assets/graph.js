@@ -21,7 +21,7 @@ function flow(id, title, nodes) {
   const width = 16 + Math.min(free.length, LANES) * LANE;
   const filler = el("div", { style: `height:${nodes.length * NODE}px` });
   const area = el("div", { class: "flow", tabindex: "-1" }, filler);
-  byId(id).append(el("h2", {}, title, el("span", {}, ` · ${nodes.length.toLocaleString("en-US")} nodes`)), area);
+  byId(id).append(el("h2", {}, title, el("span", {}, ` · ${counted(nodes.length, "node")}`)), area);
 
   const button = (i) => {
     const n = nodes[i];

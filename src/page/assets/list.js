@@ -67,9 +67,10 @@ function filterRows() {
   shown = matching();
   filler.style.height = shown.length * ROW + "px";
   const sum = shown.reduce((s, at) => s + calls[at].us, 0);
-  const part = shown.length === calls.length ? "" : ` of ${calls.length.toLocaleString("en-US")}`;
-  byId("count").textContent =
-    `${shown.length.toLocaleString("en-US")}${part} calls · ${time(sum)}` + (part ? ` · ${percent(sum / total)}` : "");
+  const all = counted(calls.length, "call"), isPart = shown.length < calls.length;
+  byId("count").textContent = isPart
+    ? `${shown.length.toLocaleString("en-US")} of ${all} · ${time(sum)} · ${percent(sum / total)}`
+    : `${all} · ${time(sum)}`;
   rows.scrollTop = 0;
   reveal();
   drawRows();

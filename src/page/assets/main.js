@@ -3,24 +3,24 @@ function startTop() {
   const m = D.model;
   byId("title").textContent = m.name;
   const images = m.batch === 1 ? "batch 1" : `batch ${m.batch}` + (m.group < m.batch ? ` in groups of ${m.group}` : "");
-  byId("subtitle").textContent = `${m.file} · ${m.target} · ${m.backend} · ${images} · ${m.threads} thread${m.threads > 1 ? "s" : ""} · rescc ${D.version}`;
-  const fact = (name, value, unit, less) =>
+  byId("subtitle").textContent = `${m.file} · ${m.target} · ${m.backend} · ${images} · ${counted(m.threads, "thread")} · rescc ${D.version}`;
+  // A number, with or without a unit.
+  const fact = (name, text, less) => {
+    const [value, unit] = text.split(" ");
     byId("facts").append(el("div", { class: less ? "less" : null }, el("dt", {}, name), el("dd", {}, value, unit ? el("small", {}, " " + unit) : null)));
-  if (MEASURED) {
-    const [value, unit] = time(D.run.median_us).split(" ");
-    fact("median of " + D.run.n.toLocaleString("en-US") + " runs", value, unit);
-  }
-  const [value, unit] = time(guessed).split(" ");
-  fact("predicted", value, unit);
+  };
+  if (MEASURED) fact("median of " + counted(D.run.n, "run"), time(D.run.median_us));
+  fact("predicted", time(guessed));
   fact("calls", calls.length.toLocaleString("en-US"));
   fact("kernels", String(D.kernels.length));
   // What the kernels do, which Winograd's method makes less than the network asks for.
   const flops = calls.reduce((sum, c) => sum + c.flops, 0);
   fact("of the peak rate", percent(flops / (MEASURED ? D.run.median_us : guessed) / 1e3 / D.machine.peak_gflops));
-  fact("multiply-adds", ...quantity(m.macs).split(" "), true);
-  fact("parameters", ...quantity(m.params).split(" "), true);
-  fact("arena", ...bytes(m.arena_bytes).split(" "), true);
-  fact("weights", ...bytes(m.weights_bytes).split(" "), true);
+  fact("multiply-adds", quantity(m.macs), true);
+  fact("parameters", quantity(m.params), true);
+  // What a caller gives is more: workers have scratch in it.
+  fact("activations", bytes(m.arena_bytes), true);
+  fact("weights", bytes(m.weights_bytes), true);
 }
 
 const VIEWS = [["overview", "Time, memory, roofline"], ["graph", "Graph"], ["passes", "Passes"], ["kernels", "Kernels"]];

@@ -26,7 +26,7 @@ function drawRoof(w, h) {
   const x = (v) => left + ((v - x0) / (x1 - x0)) * (w - left - right);
   const y = (v) => h - below - ((v - y0) / (y1 - y0)) * (h - below - top);
   const held = (v) => y(Math.max(y0, Math.min(y1, v)));
-  const root = svg("svg", { width: w, height: h, role: "group", "aria-label": `Roofline of ${dots.length} kernels` });
+  const root = svg("svg", { width: w, height: h, role: "group", "aria-label": `Roofline of ${counted(dots.length, "kernel")}` });
   const plain = (v) => (v >= 1 ? (10 ** v).toLocaleString("en-US") : String(10 ** v));
   for (let v = Math.ceil(x0); v <= x1; v++) {
     root.append(svg("line", { class: "grid", x1: x(v), x2: x(v), y1: top, y2: h - below }));
@@ -36,7 +36,7 @@ function drawRoof(w, h) {
     root.append(svg("line", { class: "grid", x1: left, x2: w - right, y1: y(v), y2: y(v) }));
     root.append(svg("text", { x: left - 5, y: y(v) + 3.5, "text-anchor": "end" }, v < 0 ? (10 ** v).toFixed(-v) : plain(v)));
   }
-  root.append(svg("text", { x: w - right, y: h - 4, "text-anchor": "end" }, "FLOP a byte of parameters"));
+  root.append(svg("text", { x: w - right, y: h - 4, "text-anchor": "end" }, "FLOP a byte moved"));
   root.append(svg("text", { x: left + 5, y: top + 10 }, "GFLOP/s"));
   const clip = svg("clipPath", { id: "roofclip" }, svg("rect", { x: left, y: top, width: w - left - right, height: h - below - top }));
   const inside = svg("g", { "clip-path": "url(#roofclip)" });
@@ -58,7 +58,7 @@ function drawRoof(w, h) {
   const most = Math.max(...dots.map((k) => k.us));
   for (const k of dots) {
     const r = 3.5 + 7 * Math.sqrt(k.us / most);
-    const say = `${k.calls.length} call${k.calls.length > 1 ? "s" : ""}, ${time(k.us)}, ${percent(k.us / total)} of all\n` +
+    const say = `${counted(k.calls.length, "call")}, ${time(k.us)}, ${percent(k.us / total)} of all\n` +
       `${short(k.rate)} GFLOP/s, ${percent(k.rate / peak)} of the peak\n` +
       (MEASURED ? `predicted ${short(k.guessRate)} GFLOP/s\n` : "") + `${short(k.intensity)} FLOP a byte`;
     const choose = () => selectCall((k.calls.find((c) => c.at > selected.call) || k.calls[0]).at, "roof");
@@ -92,7 +92,7 @@ function startRoof() {
   const out = kernels.filter((k) => k.calls.length && !(k.flops > 0)).length;
   const cpu = D.machine.cpu.replace(/ \d+-Core Processor/, "");
   byId("cap-roof").append(el("b", {}, "Roofline"), ` · ${cpu}, ${D.machine.origin} rates`);
-  byId("cap-roof").title = out ? `${out} kernels without arithmetic are not shown` : "";
+  byId("cap-roof").title = out ? `${counted(out, "kernel")} without arithmetic not shown` : "";
   drawn("roofline", drawRoof);
   watch(() => markRoof(byId("roofline")));
 }

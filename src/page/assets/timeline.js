@@ -33,7 +33,7 @@ function hair(root, w, h) {
 function drawTime(w, h) {
   const most = Math.max(longest, ...(MEASURED ? calls.map((c) => c.predicted).sort((a, b) => a - b).slice(0, -1) : [0]));
   const [root, y] = frame(w, h, most * 1.04, (t) => t.toLocaleString("en-US"), h / 34);
-  root.setAttribute("aria-label", `Time of ${calls.length} calls, ${time(total)} together; the list has the numbers`);
+  root.setAttribute("aria-label", `Time of ${counted(calls.length, "call")}, ${time(total)} together; the list has the numbers`);
   const step = across(w), gap = step > 4 ? 1 : 0, floor = h - BELOW;
   // One path a colour: thousands of bars are as cheap as one.
   const bars = {};
@@ -82,11 +82,11 @@ function livePeak() {
 }
 
 function drawArena(w, h) {
-  const most = Math.max(1, D.model.arena_bytes);
+  const most = D.model.arena_bytes;
   const [, unit] = bytes(most).split(" ");
   const one = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9 }[unit];
   const [root, y] = frame(w, h, most * 1.04, (t) => (t ? `${Number((t / one).toPrecision(3))} ${unit}` : "0"), h / 34);
-  root.setAttribute("aria-label", `${slots.length} buffers in an arena of ${bytes(D.model.arena_bytes)}`);
+  root.setAttribute("aria-label", `${counted(slots.length, "buffer")} in an arena of ${bytes(most)}`);
   const step = across(w);
   const box = (s) => ({
     x: LEFT + s.first * step, y: y(s.offset + s.size),
@@ -143,13 +143,15 @@ function startTimeline() {
     byId("cap-time").append(el("span", { class: "warn" }, " · " + text));
     byId("cap-time").title = text + "; measure on an idle one, or with --threads 1";
   }
-  const [live, at] = livePeak();
-  byId("cap-arena").append(
-    el("b", {}, "Arena"),
-    ` · ${bytes(D.model.arena_bytes)}; most alive at once ${bytes(live)}, at call ${at}`,
-  );
   drawn("time", drawTime);
-  drawn("arena", drawArena);
+  if (D.model.arena_bytes > 0) {
+    const [live, at] = livePeak();
+    byId("cap-arena").append(
+      el("b", {}, "Activations in the arena"),
+      ` · ${bytes(D.model.arena_bytes)}; most alive at once ${bytes(live)}, at call ${at}`,
+    );
+    drawn("arena", drawArena);
+  } else byId("cap-arena").append(el("b", {}, "No arena"), " · nothing is kept from one call to the next");
   watch(() => {
     for (const h of [timeHair, arenaHair]) if (h) h.place();
     if (arenaHair) arenaHair.mark();
