@@ -226,7 +226,7 @@ mod tests {
             relative_l2: 0.5,
             of_bound: 3.0,
             exact: false,
-            rounds_integers: false,
+            rounds_integers: None,
         };
         let d = off(&layer, "llvm");
         assert_eq!((d.code, d.class), ("E0790", Class::Negative));

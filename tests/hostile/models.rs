@@ -4,6 +4,7 @@ use super::small_model;
 use crate::command::{Scratch, npy, rescc};
 use crate::test;
 use libtest_mimic::Trial;
+use std::io::Write;
 use std::path::Path;
 
 pub fn tests() -> Vec<Trial> {
@@ -14,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
         test("hostile::models::weights_that_climb", weights_that_climb),
         test("hostile::models::weights_of_another_model", weights_of_another_model),
         test("hostile::models::not_one_graph", not_one_graph),
+        test("hostile::models::unusual_sizes", unusual),
         test("hostile::models::inputs_of_a_run", inputs_of_a_run),
         test("hostile::models::names_of_targets_and_nodes", names),
         test("hostile::models::outputs_to_be_compared_with", against),
@@ -172,7 +174,9 @@ fn names() {
     let model = dir.path("m.rir");
     let out = dir.path("out");
     rescc(&["compile", &model, "--target", "x86-64-v9", "-o", &out]).fails(4, &["E0711", "x86-64-v9"]);
-    rescc(&["compile", &model, "--weights", "external", "-o", &out]).fails(4, &["E0804", "external"]);
+    let external = rescc(&["compile", &model, "--weights", "external", "-o", &out]);
+    external.fails(4, &["E0804", "external"]);
+    assert!(external.stderr.contains("leave the option out: weights are embedded"), "{external:?}");
     if !cfg!(feature = "llvm") {
         rescc(&["compile", &model, "--backend", "llvm", "-o", &out]).fails(7, &["E0712", "without LLVM"]);
     }
@@ -195,6 +199,34 @@ fn names() {
         rescc(&["compile", &model, "--batch", batch, "-o", &out]).fails(4, &["E0710", "number of images"]);
         rescc(&["verify", &model, "--batch", batch]).fails(4, &["E0710", "number of images"]);
         rescc(&["verify", &model, "--batch", &images.to_string()]).succeeds();
+    }
+}
+
+/// Graphs of unusual sizes are compiled in proportion to their text, and verified.
+fn unusual() {
+    let dir = Scratch::new();
+    let tensors = [("w", vec![8, 8, 1, 1]), ("v", vec![8, 8, 1, 201])].map(|(name, shape)| (name.to_string(), shape));
+    let mut weights = Vec::new();
+    let fill = &mut |i: usize, out: &mut dyn Write| {
+        let elements: u64 = tensors[i].1.iter().product();
+        out.write_all(&0.0625f32.to_le_bytes().repeat(elements as usize))
+    };
+    rescc::import::safetensors::write(&mut weights, &tensors, fill).expect("memory can be written");
+    dir.write("u.safetensors", weights);
+    let many = format!("  %r = relu %x : f32[1,3,4,4]\n  %y = add {} : f32[1,3,4,4]\n", ["%r"; 17].join(", "));
+    for (x, body) in [
+        ("1,10,1,1", "  %r = reshape %x shape=[10] : f32[10]\n  %y = softmax %r : f32[10]\n"),
+        ("1,3,4,4", &many),
+        (
+            "1,8,1,3000",
+            "  param %w = \"w\" : f32[8,8,1,1]\n  %r = conv2d %x, %w : f32[1,8,1,3000]\n  \
+             %m = max_pool %r kernel=1x1001 pad=0,500,0,500 : f32[1,8,1,3000]\n  \
+             %y = conv2d %m, %w : f32[1,8,1,3000]\n",
+        ),
+        ("1,8,1,600", "  param %v = \"v\" : f32[8,8,1,201]\n  %y = conv2d %x, %v pad=0,100,0,100 : f32[1,8,1,600]\n"),
+    ] {
+        let text = format!("rir 1\nweights \"u.safetensors\"\n\ngraph @g(%x: f32[{x}]) -> (%y) {{\n{body}}}\n");
+        rescc(&["verify", &dir.write("u.rir", text), "--backend", "cranelift"]).succeeds();
     }
 }
 

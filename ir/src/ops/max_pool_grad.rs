@@ -24,9 +24,14 @@ pub const MAX_POOL_GRAD: OpDef = OpDef {
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 
+/// Places in an image are kept as f32, which has all whole numbers up to here.
+const MOST_PIXELS: u64 = 1 << 24;
+
 fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
-    common::image(ctx, 1)?;
     let [c, h, w] = common::image(ctx, 1)?;
+    if h.saturating_mul(w) > MOST_PIXELS {
+        return Err(Problem::new("E0201", format!("expected at most {MOST_PIXELS} pixels, found {h}x{w}")).operand(1));
+    }
     let [y] = &pool::shape_of(ctx, 1)?[..] else { unreachable!("invariant: a pool has one result") };
     common::equal(ctx, 0, y)?;
     Ok(vec![common::image_like_first(ctx, [c, h, w])])

@@ -181,6 +181,9 @@ fn refusals() {
     refuses("dense_grad_weight", "f32[N,5] f32[7,3]", "", "E0211", Some(1), "as many rows");
     refuses("softmax_grad", "f32[8,5]:Oi8o f32[8,5]", "", "E0206", Some(0), "Oi8o");
     refuses("softmax_grad", "f32[N] f32[N]", "", "E0201", Some(0), "the batch");
+    let large = "f32[1,1,1,16777218]";
+    let gradient = format!("f32[1,1,1,8388609] {large}");
+    refuses("max_pool_grad", &gradient, "kernel=1x2 stride=1x2", "E0201", Some(1), "16777216 pixels");
     refuses("cross_entropy", "f32[N,10] i32[5]", "", "E0208", Some(1), "i32[N]");
     refuses("cross_entropy", "f32[N,10] i32[N]", "label_smoothing=2", "E0209", None, "label_smoothing");
     refuses("cross_entropy_grad", "f32[N,10] i32[N] f32[2]", "", "E0207", Some(2), "f32[1]");

@@ -122,7 +122,7 @@ fn split_borders(runs: Vec<Tiles>) -> Vec<Tiles> {
     let mut out = Vec::new();
     for r in runs {
         let end = r.first + r.count;
-        let cuts = [r.first, 1.clamp(r.first, end), (total - 1).clamp(r.first, end), end];
+        let cuts = [r.first, 1.clamp(r.first, end), (total - 1).max(1).clamp(r.first, end), end];
         out.extend(cuts.windows(2).filter(|c| c[0] < c[1]).map(|c| part(&r, c[0], c[1])));
     }
     out

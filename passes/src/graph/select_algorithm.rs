@@ -163,7 +163,8 @@ fn select_gradient(cx: &PassCtx, view: &GraphRef, n: Node) -> Verdict<Keep> {
             Problem { stride: Stride::One, sizes, images, is_cached: true, is_packed: true, target: &cx.target };
         let mut grid = problem.grid(MAX_TILE);
         grid.cut_into_strips(winograd::LONG_SUM_OF_TILES);
-        let ([i, j], [channels, outputs]) = (grid.points(), winograd::grad_weight_channels(&grid, [ic, oc]));
+        let ([i, j], [channels, outputs]) =
+            (grid.points(), winograd::grad_weight_channels(&grid, [ic, oc], cx.target.block.into()));
         // Every task transforms its own channels.
         let transformed = i * j * (ic * (oc / outputs) + oc * (ic / channels)) * 4;
         let tiles = images * grid.strips() * grid.tiles();

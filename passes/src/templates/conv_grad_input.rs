@@ -84,7 +84,8 @@ impl Plan {
         };
         let &[images, ic, h, w] = &r.ctx.results[0].dims[..] else { return None };
         let block = r.block();
-        if conv.groups != 1 || conv.dilation != [1, 1] || oc % block != 0 || ic % block != 0 {
+        let is_usual = conv.groups == 1 && conv.dilation == [1, 1] && columns <= tiling::MOST_TAPS;
+        if !is_usual || oc % block != 0 || ic % block != 0 {
             return None;
         }
         let tile = tiling::pick_tile(r.target, ic / block, 0)?;

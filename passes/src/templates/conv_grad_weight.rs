@@ -83,7 +83,7 @@ impl Plan {
         };
         let &[splits, _, _, rows, taps] = &r.ctx.results[0].dims[..] else { return None };
         let block = r.block();
-        if conv.groups != 1 || oc % block != 0 || (ic % block != 0 && ic >= block) {
+        if conv.groups != 1 || oc % block != 0 || (ic % block != 0 && ic >= block) || taps > tiling::MOST_TAPS {
             return None;
         }
         let is_plain = ic % block != 0;

@@ -3,7 +3,7 @@
 //! Rows outside the image are skipped by loop bounds, columns by tile variants, as in
 //! [`conv_direct`](super::conv_direct).
 
-use super::tiling::{Row, Run};
+use super::tiling::{self, Row, Run};
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
 use ir::kernel::build::{max_of, min_of};
@@ -23,7 +23,8 @@ fn fits(r: &Request) -> bool {
 pub fn offers(r: &Request) -> Vec<Offer> {
     // An average over windows of different size is left to the body.
     let even = r.op.name == "max_pool" || (r.ctx.attrs.quad("pad") == [0; 4] && !r.ctx.attrs.bool("ceil_mode"));
-    if !fits(r) || !even {
+    let is_narrow = r.ctx.attrs.pair("kernel")[1] <= tiling::MOST_TAPS.cast_unsigned();
+    if !fits(r) || !even || !is_narrow {
         return Vec::new();
     }
     let blocked = Layout::Blocked(r.target.block);

@@ -1,11 +1,12 @@
 //! Every template against the body of its op: exactly equal on integers, in any order of tasks.
 
-use super::{build, offers};
+use super::{build, offers, winograd};
 use ir::epilogue::Step;
 use ir::interp::elements::{decode, encode};
 use ir::interp::kernel::run_in_any_order;
 use ir::kernel::Affine;
 use ir::op::{Attr, Attrs, BodyCtx, BufType, OpCtx, lookup};
+use ir::ops::winograd::{Grid, Stride};
 use ir::target::{TARGETS, Target};
 use ir::{DType, Layout, TensorType};
 
@@ -187,4 +188,13 @@ fn strides_far_beyond_the_image_are_planned() {
     let kernel = [("kernel", Attr::Pair([1, 1]))];
     let gradient = [vec![1, 16, 1, 1 << 27], vec![1, 16, 1, 1]];
     assert_eq!(count("conv2d_grad_weight", gradient, &kernel), [2; TARGETS.len()]);
+}
+
+#[test]
+fn sums_of_filter_gradients_stay_near_for_any_width() {
+    let grid = Grid { stride: Stride::One, rows: vec![4, 4], columns: vec![4, 4], strip: 2 };
+    for n in [16, 40, 96, 128, 160, 320, 640] {
+        let [c, o] = winograd::grad_weight_channels(&grid, [n, n], 8);
+        assert!(n % c == 0 && n % o == 0 && 36 * c * o * 4 <= 600 << 10, "{n}: {c}, {o}");
+    }
 }

@@ -3,6 +3,9 @@
 use ir::kernel::{Affine, KernelBuilder};
 use ir::target::{Target, Tile};
 
+/// Columns of a filter or window that are unrolled; the bodies of ops loop over wider ones.
+pub const MOST_TAPS: i64 = 32;
+
 /// Lengths of the tiles that a row of `len` is cut into: as equal as possible, none above `max`
 /// (14 by 6 gives 5 + 5 + 4, not 6 + 6 + 2: narrow tiles leave the multipliers waiting).
 pub fn split(len: i64, max: i64) -> Vec<i64> {

@@ -45,7 +45,7 @@ impl Plan {
         let schedule = Schedule::of(r.ctx.attrs);
         let stated = |n: u64, most: i64| (n > 0).then(|| n.cast_signed().clamp(1, most));
         let block = r.block();
-        if conv.groups != 1 || oc % block != 0 || (ic % block != 0 && ic >= block) {
+        if conv.groups != 1 || oc % block != 0 || (ic % block != 0 && ic >= block) || kw > tiling::MOST_TAPS {
             return None;
         }
         let ic_block = if ic % block == 0 { block } else { 1 };

@@ -105,13 +105,14 @@ pub const LONG_SUM_OF_TILES: i64 = 24;
 /// Bytes of the sums of a task, which are read and written for every so many tiles.
 const MOST_SUMS: i64 = 600 << 10;
 
-/// Input and output channels of a task: the most whose sums stay near, since each task transforms its channels for itself.
-pub fn grad_weight_channels(grid: &Grid, [ic, oc]: [i64; 2]) -> [i64; 2] {
+/// Input and output channels of a task, whole blocks of them: the most whose sums stay near, since each task transforms
+/// its channels for itself.
+pub fn grad_weight_channels(grid: &Grid, [ic, oc]: [i64; 2], block: i64) -> [i64; 2] {
     let [i, j] = grid.points();
-    let halves = |n: i64| std::iter::successors(Some(n), |n| (n % 32 == 0).then_some(n / 2)).collect::<Vec<_>>();
-    let all = halves(ic).into_iter().flat_map(|c| halves(oc).into_iter().map(move |o| [c, o]));
+    let shares = |n: i64| (1..=n / block).map(move |blocks| blocks * block).filter(move |share| n % share == 0);
+    let all = shares(ic).flat_map(|c| shares(oc).map(move |o| [c, o]));
     let fit = all.filter(|[c, o]| i * j * c * o * 4 <= MOST_SUMS);
-    fit.min_by_key(|&[c, o]| (ic * (oc / o) + oc * (ic / c), o)).unwrap_or([ic, oc])
+    fit.min_by_key(|&[c, o]| (ic * (oc / o) + oc * (ic / c), o)).unwrap_or([block, block])
 }
 
 /// The register tile, and as many strips together as make the products' sums long, if they divide a part.
@@ -123,7 +124,7 @@ fn grad_weight_tiling(r: &Request) -> Option<Tiling> {
         return None;
     }
     let grid = Grid::of(r.ctx.attrs).ok()?;
-    let channels = grad_weight_channels(&grid, [ic, oc]);
+    let channels = grad_weight_channels(&grid, [ic, oc], r.block());
     let tile = tiling::pick_tile(r.target, channels[1] / r.block(), 0)?;
     let strips = images / splits * grid.strips();
     let long_enough = |n: &i64| strips % n == 0 && n * grid.tiles() >= LONG_SUM_OF_TILES;

@@ -34,6 +34,9 @@ pub struct Output<'a> {
     v: Vec<i64>,
 }
 
+/// Tasks from which more images for each are worth more than more tasks.
+const ENOUGH_TASKS: i64 = 16;
+
 /// What a task works on.
 #[derive(Clone)]
 struct Work {
@@ -172,7 +175,7 @@ impl<'a> Output<'a> {
     }
 
     /// Images of a task: one, or with a single strip the largest divisor of their number whose products stay in a
-    /// part of L2.
+    /// part of L2 and which leaves enough tasks.
     fn images(&self) -> i64 {
         if self.r.op.name == "winograd_conv2d" {
             return 1;
@@ -181,6 +184,7 @@ impl<'a> Output<'a> {
         let [rows, columns] = self.grid.points();
         let bytes = rows * columns * self.blocks * v[4] * self.r.block() * 4;
         let most = if v[1] == 1 { self.r.target.l2_bytes.cast_signed() / 4 / bytes } else { 1 };
+        let most = most.min(v[0] * self.weights()[0] / ENOUGH_TASKS);
         (1..=v[0]).rev().find(|n| v[0] % n == 0 && *n <= most).unwrap_or(1)
     }
 
