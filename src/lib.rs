@@ -14,6 +14,7 @@
 //! | [`page`] | a compiled model as one HTML page |
 //! | [`store`] | models on disk: a `.rir` and the tensors that it names |
 //! | [`train`] | training: data, recipes, the loop around a compiled step |
+//! | [`tune`] | how each convolution is best computed on this machine, measured in the whole model |
 //! | [`eval`] | how often networks are right about labelled pictures |
 //! | [`repro`] | the paper's experiments |
 //! | [`figure`] | drawings as SVG |
@@ -23,7 +24,7 @@
 //! | [`cli`] | one file a verb: arguments in, calls, text out |
 //!
 //! # Invariants
-//! - Only this crate prints, reads and writes files, and exits.
+//! - Only this crate prints, exits, and reads and writes files, but for what [`backends::link`] writes while it links.
 //! - No byte of a file is trusted: what a reader refuses is a [`Diagnostic`](ir::Diagnostic) with its place.
 //! - Nothing that is read is executed.
 #![deny(unsafe_code)]

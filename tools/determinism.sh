@@ -6,7 +6,7 @@
 #
 #   STEPS=200 THREADS='1 2 3 4'    steps of ResNet-20 on batches of 128, repeated on these numbers of threads
 #   KILLS=50 SEED=1                runs of 60 steps that are killed, at instants drawn from this seed, and go on
-#   RESCC=target/release/rescc     the compiler
+#   RESCC=FILE                     the compiler, instead of this folder's, which is built first
 set -eu
 [ $# = 1 ] || { echo "usage: tools/determinism.sh DATA" >&2; exit 2; }
 data=$(cd "$1" && pwd)
@@ -14,7 +14,8 @@ cd "$(dirname "$0")/.."
 rescc=${RESCC:-target/release/rescc}
 out=target/determinism
 : "${STEPS:=200}" "${KILLS:=50}" "${SEED:=1}"
-[ -x "$rescc" ] || cargo build --release
+# What lies in target may be older, or built without LLVM.
+[ -n "${RESCC:-}" ] || cargo build --release
 rm -rf "$out"
 mkdir -p "$out"
 log=$out/said.txt

@@ -87,9 +87,13 @@ def compile_(rescc, folder, width, edge, target, winograd):
 def main():
     root = Path(__file__).resolve().parent.parent
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--rescc", default=root / "target/release/rescc")
+    args.add_argument("--rescc", help="default: target/release/rescc, built now")
     args.add_argument("--mca", default="llvm-mca-22")
     args = args.parse_args()
+    if not args.rescc:
+        # What lies there may be older, or lack LLVM.
+        subprocess.run(["cargo", "build", "--release"], cwd=root, check=True)
+        args.rescc = root / "target/release/rescc"
     spilled = False
     with tempfile.TemporaryDirectory() as folder:
         for target, (cpus, register, lanes, widths) in LEVELS.items():

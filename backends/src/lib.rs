@@ -4,7 +4,8 @@
 //! - A back end sees kernels and programs, never a graph.
 //! - Compiling the same kernels for the same target gives the same bytes, on any number of threads.
 //! - What a back end cannot do is a [`Diagnostic`](ir::Diagnostic), not a panic.
-//! - `unsafe` is in [`exec`] alone: calling compiled code.
+//! - `unsafe` is in [`exec`], which calls compiled code, in the last step of [`cranelift::Jit`], and where LLVM's
+//!   `build_gep` asks for it.
 
 use ir::diag::Class;
 use ir::target::Target;

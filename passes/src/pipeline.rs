@@ -44,13 +44,15 @@ pub fn all() -> Vec<&'static dyn Pass> {
 
 /// The pass that users call `name`.
 ///
-/// Errors: E0401 with the nearest known name.
+/// Errors: E0401 with the nearest name, if one is near, and all names.
 pub fn by_name(name: &str) -> Result<&'static dyn Pass, Diagnostics> {
     all().into_iter().find(|p| p.name() == name).ok_or_else(|| {
         let known: Vec<&str> = all().iter().map(|p| p.name()).collect();
+        let near = ir::text::nearest(name, known.iter().copied());
+        let near = near.map_or_else(String::new, |n| format!("did you mean '{n}'? "));
         Diagnostic::error("E0401", format!("there is no pass '{name}'"))
             .class(Class::Usage)
-            .help(format!("the passes are {}", known.join(", ")))
+            .help(format!("{near}the passes are {}", known.join(", ")))
             .into()
     })
 }

@@ -51,7 +51,8 @@ pub struct Args {
     /// Write the standard deviation of the response of every 3x3 convolution, .svg or .csv
     #[arg(long, value_name = "FILE", value_parser = figure_or_table)]
     responses: Option<PathBuf>,
-    /// How pictures become the input, instead of what the models say
+    /// How pictures become the input, instead of what the models say: imagenet, imagenet-v2, cifar, caffe, tf, and
+    /// `key=value` words (resize, crop, order, scale, mean, std)
     #[arg(long, value_name = "SPEC")]
     preprocess: Option<String>,
     /// Machine to compile for: x86-64-v2, -v3, -v4, or native for the best that this one runs

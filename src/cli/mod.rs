@@ -46,7 +46,8 @@ const STACK_BYTES: usize = 64 << 20;
     version,
     about = "The compiler for residual networks: a ResNet in, one running file out",
     after_help = "Example:\n  rescc new resnet50 -o r50.rir\n\nExit codes: 0 done · 1 the answer is negative · 2 usage · 3 input not valid · 4 unsupported · \
-                  5 cannot write · 6 limit · 7 toolchain missing · 70 a bug in rescc"
+                  5 cannot write · 6 limit · 7 toolchain missing · 70 a bug in rescc · \
+                  130 or 143 ended by a signal"
 )]
 struct Cli {
     #[command(flatten)]
@@ -56,6 +57,7 @@ struct Cli {
 }
 
 #[derive(clap::Args)]
+#[command(next_help_heading = "All verbs")]
 struct Global {
     /// Say nothing but results and errors
     #[arg(short, long, global = true)]
@@ -380,8 +382,17 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn the_command_line_is_consistent_and_explained() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+        let mut cli = Cli::command();
+        cli.build();
+        for verb in cli.get_subcommands() {
+            let silent = verb.get_arguments().find(|a| !a.is_positional() && a.get_help().is_none());
+            assert!(silent.is_none(), "{}: {silent:?}", verb.get_name());
+        }
+        let help = cli.find_subcommand_mut("train").expect("a verb").render_help().to_string();
+        let (own, common) = help.split_once("All verbs:").expect("a heading");
+        assert!(own.contains("--momentum") && !own.contains("--quiet") && common.contains("--quiet"), "{help}");
     }
 }

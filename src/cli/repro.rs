@@ -26,6 +26,7 @@ use std::path::PathBuf;
                   Example:\n  rescc repro fig1 --data cifar10:cifar --scale tiny --out repro"
 )]
 pub struct Args {
+    /// Which experiment: a table or figure of the paper
     #[arg(value_enum)]
     experiment: Name,
     /// Pictures: cifar10:DIR (binary version)

@@ -41,7 +41,8 @@ pub struct Args {
     /// Code generator
     #[arg(long, value_enum, default_value = "cranelift")]
     pub backend: BackendName,
-    /// How pictures become the input, instead of what the model says
+    /// How pictures become the input, instead of what the model says: imagenet, imagenet-v2, cifar, caffe, tf, and
+    /// `key=value` words (resize, crop, order, scale, mean, std)
     #[arg(long, value_name = "SPEC")]
     pub preprocess: Option<String>,
     #[command(flatten)]

@@ -67,6 +67,7 @@ pub struct Args {
     /// Weight decay
     #[arg(long, visible_alias = "weight-decay", value_name = "X", value_parser = share)]
     wd: Option<f64>,
+    /// Momentum
     #[arg(long, value_name = "X", value_parser = share)]
     momentum: Option<f64>,
     /// Nesterov's momentum

@@ -124,7 +124,7 @@ fn unknown() {
     for args in [["--passes", "fold-bm"], ["--skip", "fold-bm"], ["--print-after", "fold-bm"]] {
         let o = rescc(&["opt", &rir, args[0], args[1]]);
         assert_eq!(o.code, Some(2), "{}", o.stderr);
-        assert!(o.stderr.contains("E0401") && o.stderr.contains("fold-bn"), "{}", o.stderr);
+        assert!(o.stderr.contains("E0401") && o.stderr.contains("did you mean 'fold-bn'?"), "{}", o.stderr);
     }
 }
 

@@ -22,7 +22,7 @@ class _Tensor(ctypes.Structure):
 
 
 class Library:
-    """One network with its state, which is that of `rescc import` to begin with; momenta are 0."""
+    """One network with its state: to begin with the weights of the model that was compiled, and momenta of 0."""
 
     def __init__(self, path: Path) -> None:
         """`path` is the shared library; its header lies beside it."""

@@ -1,4 +1,4 @@
-"""The flags that both commands share, checked before anything heavy begins."""
+"""The flags that the commands share, checked before anything heavy begins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from . import machine
 from .cases import NETWORKS
 from .engines import DEFAULT, ENGINES
-from .ours import default_rescc
+from .files import ROOT
 from .worker import absent, version
 
 
@@ -51,13 +51,29 @@ def positive(kind: type) -> object:
 def add_common(parser: argparse.ArgumentParser, rounds: int, engines: tuple[str, ...] = DEFAULT) -> None:
     parser.add_argument("--engines", type=names(tuple(ENGINES)), default=engines, metavar="A,B",
                         help=f"of {', '.join(ENGINES)} (default: {','.join(engines)})")
-    parser.add_argument("--rescc", type=Path, default=Path(os.environ.get("RESCC", default_rescc())), metavar="PATH",
-                        help="the compiler (default: $RESCC, else target/release/rescc)")
+    add_rescc(parser)
     parser.add_argument("--rounds", type=positive(int), default=rounds, help=f"bursts of each engine (default: {rounds})")
     parser.add_argument("--seconds", type=positive(float), default=0.5, help="length of a burst (default: 0.5)")
     parser.add_argument("--seed", type=int, default=1, help="of the order of engines in each round (default: 1)")
     parser.add_argument("--markdown", action="store_true", help="print tables as Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
+
+
+def add_rescc(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rescc", type=Path, default=os.environ.get("RESCC") or None, metavar="PATH",
+                        help="the compiler (default: $RESCC, else this repository's, built now)")
+
+
+def find_rescc(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Builds rescc unless one is named, as what lies in `target` may be older or lack LLVM. Ends with status 2 without one."""
+    if arguments.rescc is None:
+        try:
+            subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            parser.error(f"rescc cannot be built: {error}; name one by --rescc PATH")
+        arguments.rescc = ROOT / "target" / "release" / "rescc"
+    if not arguments.rescc.is_file():
+        parser.error(f"there is no {arguments.rescc}: name a file by --rescc PATH")
 
 
 def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, networks: tuple[str, ...], threads: int) -> str:
@@ -66,9 +82,8 @@ def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace, networ
     available = len(os.sched_getaffinity(0))
     if threads > available:
         parser.error(f"{threads} threads are asked for, and this process may use {available} processors")
+    find_rescc(parser, arguments)
     rescc = arguments.rescc
-    if not rescc.is_file():
-        parser.error(f"there is no {rescc}: build it by `cargo build --release`, or name one by --rescc PATH")
     try:
         return subprocess.run([rescc, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:

@@ -12,15 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from .cases import Case
-from .files import ROOT, Files, whole
+from .files import Files, whole
 from .worker import Failed
 
 # Longer than any burst; compiling the largest network takes minutes on a slow machine.
 TIMEOUT_S = 900
-
-
-def default_rescc() -> Path:
-    return ROOT / "target" / "release" / "rescc"
 
 
 class Executable:

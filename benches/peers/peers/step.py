@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-import os
 import sys
 from dataclasses import dataclass
 from itertools import islice
@@ -26,7 +25,7 @@ from torch.nn import functional
 from . import kinks, networks, options, table
 from .files import HOME
 from .library import Library
-from .ours import call, default_rescc
+from .ours import call
 from .worker import Failed
 
 LR, MOMENTUM, WEIGHT_DECAY = 0.1, 0.9, 1e-4
@@ -166,10 +165,10 @@ def main() -> int:
                         help=f"of {', '.join(CASES)}")
     parser.add_argument("--draws", type=options.positive(int), default=4, help="batches of pictures (default: 4)")
     parser.add_argument("--threads", type=options.positive(int), default=2, help="of PyTorch (default: 2)")
-    parser.add_argument("--rescc", type=Path, default=Path(os.environ.get("RESCC", default_rescc())), metavar="PATH",
-                        help="the compiler (default: $RESCC, else target/release/rescc)")
+    options.add_rescc(parser)
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     a = parser.parse_args()
+    options.find_rescc(parser, a)
     torch.set_num_threads(a.threads)
     kept = True
     for name in a.cases:
