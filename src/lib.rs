@@ -18,7 +18,8 @@
 //! | [`eval`] | how often networks are right about labelled pictures |
 //! | [`repro`] | the paper's experiments |
 //! | [`figure`] | drawings as SVG |
-//! | [`report`] | counts and tables over a graph |
+//! | [`counts`] | what a graph counts: parameters, multiply-adds, bytes |
+//! | [`format`] | tables and numbers as people read them |
 //! | [`render`] | diagnostics for people and for programs |
 //! | [`output`] | files that appear whole or not at all |
 //! | [`cli`] | one file a verb: arguments in, calls, text out |
@@ -34,15 +35,16 @@ pub mod bench;
 pub mod builders;
 pub mod cli;
 pub mod code;
+pub mod counts;
 pub mod eval;
 pub mod figure;
+pub mod format;
 pub mod import;
 pub mod input;
 pub mod machine;
 pub mod output;
 pub mod page;
 pub mod render;
-pub mod report;
 pub mod repro;
 pub mod store;
 pub mod toolchain;

@@ -229,7 +229,7 @@ fn training_descriptor() {
         initial_at: 640,
         saved_header: b"header".to_vec(),
         hash_at: 3,
-        plan: None,
+        preset: None,
     };
     let bytes = object::train_object(&t).unwrap();
     let file = elf::File::parse(&*bytes).unwrap();

@@ -6,7 +6,7 @@
 //! with.
 //!
 //! A trainer is the library of such programs with a host around it, an executable. Its step gives logits too, and it is
-//! told of its run by a [`Plan`].
+//! told of its run by a [`Preset`].
 
 use super::{Constants, HOST_PREFIX, Objects, TRAIN, TRAIN_HOST, aligned, bytes_of};
 use crate::train::{run, step};
@@ -19,7 +19,7 @@ use ir::{DType, Diagnostic, Diagnostics, Graph, Kernel, Program};
 use passes::Evaluator;
 use passes::autodiff::{self, StateKind, StateTensor, TrainOptions};
 use passes::pipeline::{self, Compiled, Options};
-use runtime::host::train::plan::Plan;
+use runtime::host::train::preset::Preset;
 use runtime::host::train::safetensors;
 use runtime::train::{GRADIENTS, LABELS, LOGITS_AT, NEXT, RATE, RESULT, STATE, X};
 use std::collections::{HashMap, HashSet};
@@ -37,7 +37,7 @@ pub struct Training<'a> {
     train: &'a TrainOptions,
     options: &'a Options<'a>,
     /// Of a trainer.
-    plan: Option<&'a Plan>,
+    preset: Option<&'a Preset>,
     state: Half,
     /// As [`CODES`]; `None` computes nothing.
     programs: Vec<Option<(Compiled, Ends)>>,
@@ -158,7 +158,7 @@ fn check(g: &Graph, state: &[StateTensor]) -> Result<(), Diagnostics> {
 }
 
 impl<'a> Training<'a> {
-    /// Differentiates the network `graph` and compiles its programs down to kernels; with a plan those of a trainer.
+    /// Differentiates the network `graph` and compiles its programs down to kernels; with a preset those of a trainer.
     ///
     /// Errors: E0406 and E0407 for a network that cannot be trained; E0710 for types that a library lacks; those of the
     /// passes.
@@ -167,20 +167,20 @@ impl<'a> Training<'a> {
         tensors: &'a Arc<dyn TensorStore>,
         train: &'a TrainOptions,
         options: &'a Options,
-        plan: Option<&'a Plan>,
+        preset: Option<&'a Preset>,
         evaluator: &dyn Evaluator,
     ) -> Result<Training<'a>, Diagnostics> {
         let state = Half::new(autodiff::state_of(graph, train)?);
         check(graph, &state.tensors)?;
         let compile = |name: &str| {
-            let (g, ends) = program(name, graph, train, &state, plan.is_some())?;
+            let (g, ends) = program(name, graph, train, &state, preset.is_some())?;
             if g.outputs.is_empty() {
                 return Ok(None);
             }
             Ok(Some((pipeline::compile(g, tensors.clone(), options, evaluator)?, ends)))
         };
         let programs = CODES.into_iter().map(compile).collect::<Result<_, Diagnostics>>()?;
-        Ok(Training { graph, tensors: &**tensors, train, options, plan, state, programs })
+        Ok(Training { graph, tensors: &**tensors, train, options, preset, state, programs })
     }
 
     /// What every program computes with, each once, and their names in each program.
@@ -225,7 +225,7 @@ impl<'a> Training<'a> {
 
     /// Compiles the kernels for `target` and writes the descriptor. Symbols of a library begin with `prefix`.
     pub fn objects(&self, backend: &dyn Backend, target: &Target, prefix: &str) -> Result<Objects<'_>, Diagnostics> {
-        let prefix = self.plan.map_or_else(|| object::prefix_of(prefix), |_| HOST_PREFIX.into());
+        let prefix = self.preset.map_or_else(|| object::prefix_of(prefix), |_| HOST_PREFIX.into());
         let (kernels, names) = self.kernels();
         let compiled = backend.compile(&kernels, &object::kernel_prefix(&prefix), target)?;
         let (constants, starts, initial_at) = self.constants()?;
@@ -266,7 +266,7 @@ impl<'a> Training<'a> {
             initial_at,
             saved_header,
             hash_at: (8 + BEFORE_HASH.len()) as u64,
-            plan: self.plan.map(|plan| serde_json::to_string(plan).unwrap_or_default()),
+            preset: self.preset.map(|preset| serde_json::to_string(preset).unwrap_or_default()),
         };
         let header = object::train_header(&train);
         let descriptor = object::train_object(&train)?;

@@ -1,9 +1,9 @@
 //! From a graph to an executable that can bench itself, and the program behind it.
 
 use crate::artefact::{Objects, Source};
+use crate::counts;
 use crate::output::Folder;
 use crate::render::Failure;
-use crate::report;
 use crate::toolchain::{BackendName, JitEvaluator};
 use backends::cranelift::Jit;
 use backends::link::{Linker, Stage};
@@ -48,7 +48,7 @@ pub fn build(subject: &Subject, settings: &Settings, exe: &Path) -> Result<Built
     let options = Options { passes: settings.passes, ..Options::new(target, settings.batch) };
     let Compiled { program, store: constants, .. } =
         passes::pipeline::compile(graph.clone(), subject.store.clone(), &options, &evaluator)?;
-    let totals = report::totals(graph, &report::layers(graph, settings.batch));
+    let totals = counts::totals(graph, &counts::layers(graph, settings.batch));
     // The times do not depend on how a picture becomes the input.
     let info = ir::graph::ModelInfo::default();
     let source = Source {

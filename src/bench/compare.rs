@@ -2,7 +2,7 @@
 //! in turns, so that whatever else the machine does falls on all alike.
 
 use super::report::ms;
-use super::{Built, Format, Plan, Settings, Sheet, Subject, build, measure};
+use super::{Built, Format, Sampling, Settings, Sheet, Subject, build, measure};
 use crate::render::Failure;
 use passes::graph::Winograd;
 use passes::pipeline::by_name;
@@ -45,7 +45,7 @@ pub fn compare(
     subject: &Subject,
     settings: &Settings,
     names: &[String],
-    plan: Plan,
+    sampling: Sampling,
     folder: &Path,
 ) -> Result<Vec<Variant>, Failure> {
     for n in names.iter().filter(|n| *n != WINOGRAD) {
@@ -71,13 +71,13 @@ pub fn compare(
         .zip(&built)
         .map(|(without, b)| Variant { without, turns_us: Vec::new(), calls: b.program.calls.len() })
         .collect();
-    let each = Plan { seconds: plan.seconds / TURNS as f64, ..plan };
-    let once = Plan { warmup: Some(0), iterations: Some(1), ..each };
+    let each = Sampling { seconds: sampling.seconds / TURNS as f64, ..sampling };
+    let once = Sampling { warmup: Some(0), iterations: Some(1), ..each };
     let first: Vec<f64> = built.iter().map(|b| Ok(measure(&b.exe, once)?.median_us)).collect::<Result<_, Failure>>()?;
     for turn in 0..TURNS {
         for ((v, b), &us) in out.iter_mut().zip(&built).zip(&first) {
             // A variant that takes seconds has no noise that turns would level out.
-            let is_slow = us > plan.seconds * 1e6 / 10.0;
+            let is_slow = us > sampling.seconds * 1e6 / 10.0;
             if is_slow && turn == 0 {
                 v.turns_us.push(us);
             }

@@ -10,7 +10,7 @@ use std::process::Command;
 
 /// How long an executable measures.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
+pub struct Sampling {
     pub threads: usize,
     /// Time of the measurement without its warm-up.
     pub seconds: f64,
@@ -55,17 +55,21 @@ impl Times {
 /// Lets `exe` measure itself.
 ///
 /// Errors: E0816 if it does not start, fails, or says something else.
-pub fn measure(exe: &Path, plan: Plan) -> Result<Times, Failure> {
+pub fn measure(exe: &Path, sampling: Sampling) -> Result<Times, Failure> {
     // A bare name would be looked up in PATH.
     let exe = if exe.components().count() == 1 { Path::new(".").join(exe) } else { exe.to_path_buf() };
     let mut command = Command::new(&exe);
-    command.arg("--bench").arg(plan.seconds.to_string()).args(["--json", "--threads", &plan.threads.to_string()]);
-    for (name, value) in [("--warmup", plan.warmup), ("--iterations", plan.iterations)] {
+    command.arg("--bench").arg(sampling.seconds.to_string()).args([
+        "--json",
+        "--threads",
+        &sampling.threads.to_string(),
+    ]);
+    for (name, value) in [("--warmup", sampling.warmup), ("--iterations", sampling.iterations)] {
         if let Some(n) = value {
             command.arg(name).arg(n.to_string());
         }
     }
-    command.args(plan.cold.then_some("--cold"));
+    command.args(sampling.cold.then_some("--cold"));
     let out = command.output().map_err(|e| broken(&exe, &format!("does not start: {}", output::reason(&e)), ""))?;
     let said = String::from_utf8_lossy(&out.stderr);
     if !out.status.success() {

@@ -22,7 +22,7 @@ mod sheet;
 pub mod train;
 
 pub use build::{Built, Settings, Subject, build};
-pub use measure::{Plan, Times, measure};
+pub use measure::{Sampling, Times, measure};
 pub use sheet::{Format, Sheet};
 
 /// One configuration, measured.

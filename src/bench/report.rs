@@ -2,8 +2,8 @@
 
 use super::calls::{self, Row};
 use super::{Format, Run, Sheet};
+use crate::format::count_or_blank;
 use crate::machine::{Measured, cpu};
-use crate::report::count_or_blank;
 use serde_json::{Value, json};
 
 /// Difference of the calls' sum from the whole that a quiet machine stays below.

@@ -46,14 +46,14 @@ impl Sheet {
 
     fn table(&self) -> String {
         let heads: Vec<&str> = self.heads.iter().map(String::as_str).collect();
-        let mut t = crate::report::table(&heads);
+        let mut t = crate::format::table(&heads);
         for r in &self.rows {
             t.add_row(r);
         }
         for c in t.column_iter_mut().skip(self.names) {
             c.set_cell_alignment(CellAlignment::Right);
         }
-        crate::report::text(&t)
+        crate::format::lines(&t)
     }
 
     fn markdown(&self) -> String {

@@ -1,6 +1,6 @@
 //! A training step measures itself: compiled and run in this process as `rescc train` does it, on random pictures.
 
-use super::measure::{Plan, Times};
+use super::measure::{Sampling, Times};
 use super::{Settings, Subject};
 use crate::render::Failure;
 use crate::train::settings::{Kind, Recipe};
@@ -8,7 +8,7 @@ use crate::train::step::{Codes, Step};
 use ir::Diagnostic;
 use std::time::Instant;
 
-/// Runs before a measurement where the plan does not say, and the fewest runs of one.
+/// Runs before a measurement where the sampling does not say, and the fewest runs of one.
 const LEAST_RUNS: u32 = 3;
 
 /// Compiles the step of the paper's recipe.
@@ -20,19 +20,19 @@ pub fn build(subject: &Subject, s: &Settings) -> Result<Codes, Failure> {
     Codes::new(&subject.graph, &subject.store, &settings, s.target, s.backend, s.passes)
 }
 
-/// Times whole steps and each of their calls on `plan.threads` threads.
+/// Times whole steps and each of their calls on `sampling.threads` threads.
 ///
 /// Errors: E0801 if there are no such threads; E0908 if a weight is missing.
-pub fn measure(codes: &Codes, subject: &Subject, plan: Plan) -> Result<Times, Failure> {
+pub fn measure(codes: &Codes, subject: &Subject, sampling: Sampling) -> Result<Times, Failure> {
     let no_threads = |e: rayon::ThreadPoolBuildError| Diagnostic::error("E0801", format!("cannot start a thread: {e}"));
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(plan.threads).build().map_err(no_threads)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(sampling.threads).build().map_err(no_threads)?;
     let mut step = Step::new(codes, &mut |name, shape| {
         subject.store.get(name).filter(|t| t.shape == shape).map(|t| t.bytes.into_owned())
     })?;
-    pool.install(|| repeat(&mut step, codes, plan))
+    pool.install(|| repeat(&mut step, codes, sampling))
 }
 
-fn repeat(step: &mut Step, codes: &Codes, plan: Plan) -> Result<Times, Failure> {
+fn repeat(step: &mut Step, codes: &Codes, sampling: Sampling) -> Result<Times, Failure> {
     let program = codes.step.program();
     let (elements, batch) = (step.image_elements(), program.batch);
     let x = runtime::host::bench::synthetic_input(elements * batch as usize);
@@ -40,14 +40,14 @@ fn repeat(step: &mut Step, codes: &Codes, plan: Plan) -> Result<Times, Failure> 
     let mut calls: Vec<Vec<f64>> = vec![Vec::new(); program.calls.len()];
     let mut runs = Vec::new();
     let mut begun = Instant::now();
-    let warmup = plan.warmup.unwrap_or(LEAST_RUNS);
+    let warmup = sampling.warmup.unwrap_or(LEAST_RUNS);
     for i in 0.. {
         if i == warmup {
             begun = Instant::now();
         }
-        let done = match plan.iterations {
+        let done = match sampling.iterations {
             Some(n) => i >= warmup.saturating_add(n),
-            None => i >= warmup.saturating_add(LEAST_RUNS) && begun.elapsed().as_secs_f64() >= plan.seconds,
+            None => i >= warmup.saturating_add(LEAST_RUNS) && begun.elapsed().as_secs_f64() >= sampling.seconds,
         };
         if done {
             break;
@@ -66,7 +66,7 @@ fn repeat(step: &mut Step, codes: &Codes, plan: Plan) -> Result<Times, Failure> 
         name: codes.graph().name.clone(),
         target: codes.step.target().name.into(),
         batch,
-        threads: plan.threads as u64,
+        threads: sampling.threads as u64,
         n: runs.len() as u64,
         min_us: at(0.0),
         median_us: at(0.5),

@@ -3,7 +3,7 @@
 use super::pipeline::{self, PipelineArgs};
 use super::{Done, Env, Failure};
 use crate::bench::{
-    self, Built, Format, Plan, Run, Settings, Subject, Times, baseline, calls, compare, op_spec, report,
+    self, Built, Format, Run, Sampling, Settings, Subject, Times, baseline, calls, compare, op_spec, report,
 };
 use crate::machine::{self, Effort, Measured};
 use crate::output::Folder;
@@ -31,8 +31,8 @@ pub struct Args {
     /// A training step instead of an inference: the paper's recipe, on random pictures
     #[arg(long, conflicts_with_all = ["op", "cold", "compare_passes"])]
     train: bool,
-    /// Compute values of the forward pass again instead of keeping them: as many as an arena of SIZE (12GB, 800MiB) asks
-    /// for, or for the least arena
+    /// Compute values of the forward pass again instead of keeping them: so many that activations take at most SIZE (12GB,
+    /// 800MiB), or as little as can be
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = pipeline::LEAST, value_parser = pipeline::memory_goal, requires = "train")]
     recompute: Option<MemoryGoal>,
     /// Numbers of threads [default: the CPUs that this process may use]
@@ -95,8 +95,8 @@ impl Args {
         if self.threads.is_empty() { vec![env.threads] } else { self.threads.iter().map(|&t| t.into()).collect() }
     }
 
-    fn plan(&self, threads: usize, cold: bool) -> Plan {
-        Plan { threads, seconds: self.time, warmup: self.warmup, iterations: self.iterations, cold }
+    fn sampling(&self, threads: usize, cold: bool) -> Sampling {
+        Sampling { threads, seconds: self.time, warmup: self.warmup, iterations: self.iterations, cold }
     }
 }
 
@@ -197,7 +197,7 @@ fn measure(
             return Err(super::unsupported("`--train` of an executable"));
         }
         for &t in threads {
-            let times = bench::measure(exe, args.plan(t, args.cold))?;
+            let times = bench::measure(exe, args.sampling(t, args.cold))?;
             runs.push(Run { times, cold: args.cold, peak_gflops: 0.0, rows: Vec::new() });
         }
         return Ok(runs);
@@ -212,7 +212,7 @@ fn measure(
         drop(subject);
         for &t in threads {
             for &cold in temperatures {
-                let measure = || bench::measure(&built.exe, args.plan(t, cold));
+                let measure = || bench::measure(&built.exe, args.sampling(t, cold));
                 let (times, machine) = as_it_is(machine, &built.target, args, t, measure)?;
                 let (peak_gflops, rows) = judge(&built.program, &built.target, &times, machine, cold);
                 runs.push(Run { times, cold, peak_gflops, rows });
@@ -256,12 +256,12 @@ fn measure_training(
 ) -> Result<Vec<Run>, Failure> {
     let codes = with_settings(args, batch, env, |settings| bench::train::build(subject, settings))?;
     let again =
-        codes.step.log().recomputed.map_or_else(String::new, |r| format!(" ({})", crate::report::recomputed(&r)));
-    let arena = codes.step.program().arena_bytes as f64 / f64::from(1 << 20);
+        codes.step.log().recomputed.map_or_else(String::new, |r| format!(" ({})", crate::counts::recomputed(&r)));
+    let arena = crate::artefact::arena_bytes(codes.step.program()) as f64 / f64::from(1 << 20);
     env.say(format!("batch {batch}: arena {arena:.0} MiB{again}"));
     let of = |&t: &usize| {
         let target = codes.step.target();
-        let measure = || bench::train::measure(&codes, subject, args.plan(t, false));
+        let measure = || bench::train::measure(&codes, subject, args.sampling(t, false));
         let (times, machine) = as_it_is(machine, target, args, t, measure)?;
         let (peak_gflops, rows) = judge(codes.step.program(), target, &times, machine, false);
         Ok(Run { times, cold: false, peak_gflops, rows })
@@ -322,7 +322,7 @@ fn compare_passes(
     let (target, backend) = (toolchain::target(&args.target)?, args.backend.unwrap_or_else(BackendName::best));
     let plan = args.pipeline.plan(&backend.legal(target), env)?;
     let settings = Settings { target, backend, batch, passes: args.pipeline.options(None, plan.as_ref()) };
-    compare::compare(&subject(what, batch)?, &settings, &args.compare_passes, args.plan(threads, args.cold), folder)
+    compare::compare(&subject(what, batch)?, &settings, &args.compare_passes, args.sampling(threads, args.cold), folder)
 }
 
 /// CSV holds one table: that of the calls where rows are asked for, else that of the runs.

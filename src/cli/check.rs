@@ -1,7 +1,7 @@
 //! `rescc check`: parses and verifies a model and its weights; changes nothing.
 
 use super::{Done, Env, Failure};
-use crate::{report, store};
+use crate::{counts, format, store};
 use ir::diag::Class;
 use ir::{Place, Severity};
 use serde_json::json;
@@ -20,15 +20,15 @@ pub struct Args {
 pub fn run(args: &Args, _env: &Env) -> Result<Done, Failure> {
     let model = store::load(&args.model).map_err(negative)?;
     model.check_hash()?;
-    let layers = report::layers(&model.graph, 1);
-    let totals = report::totals(&model.graph, &layers);
+    let layers = counts::layers(&model.graph, 1);
+    let totals = counts::totals(&model.graph, &layers);
     let g = &model.graph;
     let text = format!(
         "{}: no errors; graph @{} with {}, {}\n",
         args.model.display(),
         g.name,
-        report::counted(totals.layers, "node"),
-        report::counted(totals.params, "parameter")
+        format::counted(totals.layers, "node"),
+        format::counted(totals.params, "parameter")
     );
     let result = json!({ "graph": g.name, "nodes": totals.layers, "params": totals.params });
     Ok(Done { diagnostics: model.warnings, sources: model.sources, ..Done::new(text, result) })

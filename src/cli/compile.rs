@@ -6,7 +6,7 @@ use super::{Done, Env, Failure};
 use crate::artefact::{self, Objects, Source};
 use crate::output::{self, Folder, Mode, Output};
 use crate::toolchain::{self, BackendName, JitEvaluator};
-use crate::{import, report, store, tune};
+use crate::{counts, format, import, store, tune};
 use backends::cranelift::Jit;
 use backends::link;
 use ir::Diagnostic;
@@ -163,7 +163,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let options =
         Options { passes: args.pipeline.options(after.as_deref(), plan.as_ref()), ..Options::new(legal, batch) };
     let info = model.graph.info.clone();
-    let totals = report::totals(&model.graph, &report::layers(&model.graph, 1));
+    let totals = counts::totals(&model.graph, &counts::layers(&model.graph, 1));
     let graph_name = model.graph.name.clone();
     let compiled = passes::pipeline::compile(model.graph.clone(), model.store.clone(), &options, &evaluator)?;
     clock.done("optimise");
@@ -218,7 +218,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         clock.done("link");
     }
     let p = &program;
-    let peak = report::peak_memory();
+    let peak = peak_memory();
     let mut text = String::new();
     for path in written.iter().filter(|p| !output::is_stream(p)) {
         text += &format!("{}\n", path.display());
@@ -229,13 +229,13 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
             "{} calls of {} kernels, {} of code, {} of weights, {} of activations, {} of arena (one thread)",
             p.calls.len(),
             p.kernels.len(),
-            report::bytes(code_bytes as u64),
-            report::bytes(p.const_bytes),
-            report::bytes(p.arena_bytes),
-            report::bytes(artefact::arena_bytes(p))
+            format::bytes(code_bytes as u64),
+            format::bytes(p.const_bytes),
+            format::bytes(p.arena_bytes),
+            format::bytes(artefact::arena_bytes(p))
         ));
         if let Some(peak) = peak {
-            env.say(format!("{} of memory held at most", report::bytes(peak)));
+            env.say(format!("{} of memory held at most", format::bytes(peak)));
         }
     }
     let result = json!({
@@ -372,6 +372,13 @@ impl From<Emit> for toolchain::CodeText {
             _ => toolchain::CodeText::Llvm,
         }
     }
+}
+
+/// The most memory that this process has held so far, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
+    Some(kib.parse::<u64>().ok()? << 10)
 }
 
 #[cfg(test)]

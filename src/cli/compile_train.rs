@@ -9,14 +9,14 @@ use crate::toolchain::{self, BackendName, JitEvaluator};
 use crate::train::data::{self, cifar};
 use crate::train::settings::{Kind, Settings};
 use crate::train::{run, step};
-use crate::{report, store};
+use crate::{format, store};
 use backends::cranelift::Jit;
 use backends::link;
 use ir::Graph;
 use passes::graph::MemoryGoal;
 use passes::pipeline::{Options, PassOptions};
 use runtime::host::train::pictures::Pictures;
-use runtime::host::train::plan::Plan;
+use runtime::host::train::preset::Preset;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -46,8 +46,8 @@ pub struct TrainArgs {
     /// Share of a batch in the running statistics of batch norms [default: 0.1]
     #[arg(long, value_name = "X", value_parser = share, requires = "train")]
     pub bn_momentum: Option<f64>,
-    /// Compute values of the forward pass again instead of keeping them: as many as an arena of SIZE (12GB, 800MiB) asks
-    /// for, or for the least arena
+    /// Compute values of the forward pass again instead of keeping them: so many that activations take at most SIZE (12GB,
+    /// 800MiB), or as little as can be
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = super::pipeline::LEAST, value_parser = super::pipeline::memory_goal, requires = "train")]
     pub recompute: Option<MemoryGoal>,
     /// Leave these layers as they are
@@ -123,14 +123,14 @@ pub fn run(args: &Args, outputs: &[(Emit, PathBuf)], mut clock: Clock, env: &Env
     let train = step::options(&settings);
     let at = |diagnostics| Failure { diagnostics, sources: model.sources.clone() };
     let network = run::identity(&model.graph, &*model.store, &settings).map_err(at)?;
-    let plan = makes_program.then(|| Plan {
+    let preset = makes_program.then(|| Preset {
         name: model.graph.name.clone(),
         network,
         recipe: args.training.recipe.clone(),
         settings,
     });
     let training =
-        Training::new(&model.graph, &model.store, &train, &options, plan.as_ref(), &evaluator).map_err(at)?;
+        Training::new(&model.graph, &model.store, &train, &options, preset.as_ref(), &evaluator).map_err(at)?;
     clock.done("optimise");
 
     let prefix = args.prefix.as_deref().unwrap_or(&model.graph.name);
@@ -166,10 +166,10 @@ pub fn run(args: &Args, outputs: &[(Emit, PathBuf)], mut clock: Clock, env: &Env
             "{} calls a step, {} kernels, {} of code, {} of state (twice), {} of activations, {} of arena (one thread)",
             training.step_calls(),
             kernels.len(),
-            report::bytes(code_bytes as u64),
-            report::bytes(training.state_bytes()),
-            report::bytes(training.activation_bytes()),
-            report::bytes(training.arena_bytes())
+            format::bytes(code_bytes as u64),
+            format::bytes(training.state_bytes()),
+            format::bytes(training.activation_bytes()),
+            format::bytes(training.arena_bytes())
         ));
     }
     let result = json!({

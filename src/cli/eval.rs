@@ -11,7 +11,7 @@ use crate::output::{self, Mode};
 use crate::toolchain::{self, BackendName};
 use crate::train::data::{Pixels, Place, Set, pixels};
 use crate::train::settings::Kind;
-use crate::{import, render, report, store};
+use crate::{format, import, render, store};
 use comfy_table::CellAlignment;
 use ir::diag::Class;
 use ir::{Diagnostic, Graph, Severity};
@@ -223,7 +223,7 @@ fn share(part: u64, of: u64) -> f64 {
 
 /// Errors of each model, and of all together if there are several.
 fn accuracy_table(models: &[PathBuf], alone: &[Tally], together: &Tally) -> String {
-    let mut table = report::table(&["model", "top-1 error", "top-5 error", "right"]);
+    let mut table = format::table(&["model", "top-1 error", "top-5 error", "right"]);
     let mut row = |name: String, t: &Tally| {
         let error = |right: u64| format!("{:.2} %", share(t.n - right, t.n));
         table.add_row([name, error(t.top1()), error(t.top5), format!("{} of {}", t.top1(), t.n)]);
@@ -237,7 +237,7 @@ fn accuracy_table(models: &[PathBuf], alone: &[Tally], together: &Tally) -> Stri
 
 /// A line for each class that has pictures.
 fn class_table(t: &Tally, names: &[String]) -> String {
-    let mut table = report::table(&["class", "pictures", "right", "error", "most often taken for"]);
+    let mut table = format::table(&["class", "pictures", "right", "error", "most often taken for"]);
     for (&c, [n, _]) in &t.classes {
         let right = t.count(c, c);
         // Of answers as frequent as each other the first.
@@ -256,7 +256,7 @@ fn right_aligned(mut table: comfy_table::Table, columns: std::ops::Range<usize>)
             c.set_cell_alignment(CellAlignment::Right);
         }
     }
-    report::text(&table)
+    format::lines(&table)
 }
 
 fn counts(t: &Tally) -> Value {

@@ -87,7 +87,7 @@ fn text(m: &Measured, tiles: &[TileSpeed], format: Format) -> String {
     s.row(row("multiply-adds".into(), String::new(), m.fma_gflops, "GFLOP/s"));
     for (what, levels) in [("read", &m.read), ("write", &m.write)] {
         for l in levels {
-            s.row(row(format!("{what} {}", l.name), crate::report::count(l.bytes), l.gb_per_s, "GB/s"));
+            s.row(row(format!("{what} {}", l.name), crate::format::count(l.bytes), l.gb_per_s, "GB/s"));
         }
     }
     if let Some(e) = m.exchange {

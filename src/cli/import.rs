@@ -4,7 +4,7 @@ use super::new::ShapeArgs;
 use super::{Done, Env, Failure};
 use crate::builders::{self, Family, PoolPad, Spec, StrideIn};
 use crate::import::{self, StateDict, arch, labels, names, npy, preprocess};
-use crate::{output, report, store};
+use crate::{counts, format, output, store};
 use clap::ValueEnum;
 use ir::graph::Preprocess;
 use ir::{Diagnostic, Graph};
@@ -90,8 +90,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let mean = describe(args, &spec, &mut graph, &mut dict.notes)?;
     note_conversions(&mut dict, &filled);
 
-    let layers = report::layers(&graph, 1);
-    let totals = report::totals(&graph, &layers);
+    let layers = counts::layers(&graph, 1);
+    let totals = counts::totals(&graph, &layers);
     let mut tensors: Vec<(String, Vec<u64>)> =
         graph.params.iter().map(|&p| (import::tensor_name(&graph, p).to_string(), graph.ty(p).dims(1))).collect();
     if mean.is_some() {
@@ -111,10 +111,10 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let (rir, weights) = (saved.rir.display().to_string(), saved.weights.display().to_string());
     let text = format!(
         "{spec}: {} parameters, {} multiply-adds, {} classes\nwrote {rir} and {weights} ({} bytes)\n",
-        report::count(totals.params),
-        report::count(totals.macs),
+        format::count(totals.params),
+        format::count(totals.macs),
         spec.classes,
-        report::count(saved.weights_bytes),
+        format::count(saved.weights_bytes),
     );
     let result = json!({
         "network": spec.to_string(), "rir": rir, "weights": weights, "notes": dict.notes,

@@ -1,11 +1,13 @@
 //! `rescc inspect`: layers, shapes, parameters, multiply-adds, bytes; drawings.
 
 use super::{Done, Env, Failure};
+use crate::counts::{self, Layer, Totals};
 use crate::output::{self, Mode};
 use crate::toolchain::{self, JitEvaluator};
-use crate::{report, store};
+use crate::{figure, format, store};
 use backends::cranelift::Jit;
 use clap::ValueEnum;
+use comfy_table::CellAlignment;
 use ir::Diagnostic;
 use ir::diag::Class;
 use passes::autodiff::{TrainOptions, training_step};
@@ -60,8 +62,8 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     if args.grad {
         graph = training_step(&graph, &TrainOptions::default())?;
     }
-    let mut layers = report::layers(&graph, args.batch);
-    let totals = report::totals(&graph, &layers);
+    let mut layers = counts::layers(&graph, args.batch);
+    let totals = counts::totals(&graph, &layers);
     match args.sort {
         Sort::Order => {}
         Sort::Name => layers.sort_by(|a, b| a.name.cmp(&b.name)),
@@ -69,9 +71,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         Sort::Macs => layers.sort_by_key(|l| Reverse(l.macs)),
         Sort::Bytes => layers.sort_by_key(|l| Reverse(l.bytes)),
     }
-    let mut text = if args.dot { report::dot(&graph) } else { report::layer_table(&layers, &totals) };
+    let mut text = if args.dot { figure::graph::dot(&graph) } else { table(&layers, &totals) };
     if let Some(path) = &args.svg {
-        let Some(svg) = report::svg(&graph) else {
+        let Some(svg) = figure::graph::svg(&graph) else {
             let d = Diagnostic::error("E0804", "the drawing could not be laid out").class(Class::Unsupported);
             return Err(d.help("use --dot and Graphviz").into());
         };
@@ -79,7 +81,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         text.clear();
         env.say(format!("wrote {}", path.display()));
     }
-    let result = report::layers_json(&layers, &totals);
+    let result = counts::layers_json(&layers, &totals);
     Ok(Done { diagnostics: warnings, sources, ..Done::new(text, result) })
 }
 
@@ -110,4 +112,26 @@ fn why(args: &Args, node: &str) -> Result<Done, Failure> {
     let refusals: Vec<_> =
         log.why(node).map(|r| json!({ "pass": r.pass, "reason": r.keep.name, "why": r.keep.why })).collect();
     Ok(Done::new(text, json!({ "node": node, "refused": refusals })))
+}
+
+fn table(layers: &[Layer], totals: &Totals) -> String {
+    let mut table = format::table(&["name", "op", "output", "params", "MACs", "bytes"]);
+    for l in layers {
+        let [params, macs, bytes] = [l.params, l.macs, l.bytes].map(format::count_or_blank);
+        table.add_row([&l.name, &l.op, &l.out, &params, &macs, &bytes]);
+    }
+    table.add_row([
+        "total",
+        &format::counted(totals.layers, "node"),
+        "",
+        &format::count(totals.params),
+        &format::count(totals.macs),
+        "",
+    ]);
+    for column in 3..6 {
+        if let Some(c) = table.column_mut(column) {
+            c.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format::lines(&table)
 }

@@ -2,7 +2,7 @@
 
 use super::{Done, Env, Failure};
 use crate::builders::{self, PadChannels, Shortcut, Spec, StrideIn, init};
-use crate::report;
+use crate::{counts, format};
 use clap::ValueEnum;
 use ir::Diagnostic;
 use ir::diag::Class;
@@ -118,18 +118,18 @@ fn parse_input(text: &str) -> Result<[u64; 3], String> {
 pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let spec = spec(args)?;
     let graph = builders::build(&spec)?;
-    let layers = report::layers(&graph, 1);
-    let totals = report::totals(&graph, &layers);
+    let layers = counts::layers(&graph, 1);
+    let totals = counts::totals(&graph, &layers);
     let progress = super::progress::Progress::bytes(env, "weights", totals.weights_bytes);
     let saved = init::save(&args.output, graph, args.seed, &mut |bytes| progress.advance(bytes))?;
     progress.finish();
     let (rir, weights) = (saved.rir.display().to_string(), saved.weights.display().to_string());
     let text = format!(
         "{spec}: {}, {}, random weights of seed {}\nwrote {rir} and {weights} ({})\n",
-        report::counted(totals.params, "parameter"),
-        report::counted(totals.macs, "multiply-add"),
+        format::counted(totals.params, "parameter"),
+        format::counted(totals.macs, "multiply-add"),
         args.seed,
-        report::counted(saved.weights_bytes, "byte"),
+        format::counted(saved.weights_bytes, "byte"),
     );
     let result = json!({
         "network": spec.to_string(), "rir": rir, "weights": weights, "seed": args.seed,

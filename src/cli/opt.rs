@@ -5,7 +5,7 @@ use super::{Done, Env, Failure};
 use crate::output::{self, Mode};
 use crate::store::{self, Model};
 use crate::toolchain::{self, JitEvaluator};
-use crate::{import, report, tune};
+use crate::{counts, format, import, tune};
 use backends::cranelift::Jit;
 use ir::diag::Class;
 use ir::text::Module;
@@ -33,8 +33,8 @@ pub struct Args {
     /// Make the training step of the model first: loss, gradients, update
     #[arg(long)]
     pub grad: bool,
-    /// Compute values of the forward pass again instead of keeping them: as many as an arena of SIZE (12GB, 800MiB) asks
-    /// for, or for the least arena
+    /// Compute values of the forward pass again instead of keeping them: so many that activations take at most SIZE (12GB,
+    /// 800MiB), or as little as can be
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = pipeline::LEAST, value_parser = pipeline::memory_goal, requires = "grad")]
     pub recompute: Option<MemoryGoal>,
     /// Say what each pass did and what it left alone
@@ -69,7 +69,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
         env.say(note);
     }
     if args.stats {
-        let mut t = report::table(&["pass", "patches", "nodes", "parameters", "left alone", "ms"]);
+        let mut t = format::table(&["pass", "patches", "nodes", "parameters", "left alone", "ms"]);
         for p in &optimised.log.passes {
             let left = optimised.log.refused.iter().filter(|r| r.pass == p.pass).count();
             t.add_row([
@@ -81,9 +81,9 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
                 format!("{:.1}", p.time.as_secs_f64() * 1e3),
             ]);
         }
-        env.say(report::text(&t).trim_end());
+        env.say(format::lines(&t).trim_end());
         if let Some(r) = &optimised.log.recomputed {
-            env.say(report::recomputed(r));
+            env.say(counts::recomputed(r));
         }
     }
     let result = json!({

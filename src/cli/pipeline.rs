@@ -57,7 +57,7 @@ impl From<WinogradArg> for Winograd {
     }
 }
 
-/// What follows `--recompute`: nothing, or the most that the arena of a training step may be.
+/// What follows `--recompute`: nothing, or the most that activations of a training step may take.
 pub fn memory_goal(text: &str) -> Result<MemoryGoal, String> {
     if text == LEAST {
         return Ok(MemoryGoal::Least);

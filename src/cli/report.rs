@@ -3,11 +3,11 @@
 use super::pipeline::PipelineArgs;
 use super::{Done, Env, Failure};
 use crate::artefact::{Objects, Source};
-use crate::bench::{self, Plan, Times};
+use crate::bench::{self, Sampling, Times};
 use crate::output::{self, Folder, Mode};
 use crate::page::{self, Facts, Machine, Recorder, Snapshot, Subject};
 use crate::toolchain::{self, BackendName, JitEvaluator};
-use crate::{report, store, tune};
+use crate::{counts, store, tune};
 use backends::cranelift::Jit;
 use backends::link::{Linker, Stage};
 use ir::target::Target;
@@ -68,7 +68,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     if let Some(note) = tune::unused(plan.as_ref(), &compiled.log) {
         env.say(note);
     }
-    let totals = report::totals(&model.graph, &report::layers(&model.graph, args.batch));
+    let totals = counts::totals(&model.graph, &counts::layers(&model.graph, args.batch));
     let times = match args.no_run {
         true => None,
         false => Some(measured(args, env, &model, &compiled, &target, backend)?),
@@ -136,6 +136,6 @@ fn measured(
     let exe = folder.path().join("model");
     let objects = Objects::new(&source, &*backend.get()?, None)?;
     Stage::new(objects.inputs(true), Folder::beside(&exe)?, &exe)?.executable(Linker::Wild)?;
-    let plan = Plan { threads: env.threads, seconds: args.time, warmup: None, iterations: None, cold: false };
-    bench::measure(&exe, plan)
+    let sampling = Sampling { threads: env.threads, seconds: args.time, warmup: None, iterations: None, cold: false };
+    bench::measure(&exe, sampling)
 }

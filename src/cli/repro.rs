@@ -11,7 +11,7 @@ use crate::toolchain::{self, BackendName};
 use crate::train::checkpoint;
 use crate::train::data::{Place, Set, cifar, pixels};
 use crate::train::settings::{Kind, Settings};
-use crate::{report, store};
+use crate::{format, store};
 use comfy_table::CellAlignment;
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics};
@@ -143,12 +143,12 @@ impl Table {
 
     fn text(&self) -> String {
         let head: Vec<String> = self.head.iter().map(|h| h.replace('_', " ")).collect();
-        let mut table = report::table(&head.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut table = format::table(&head.iter().map(String::as_str).collect::<Vec<_>>());
         self.rows.iter().for_each(|r| _ = table.add_row(r));
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        report::text(&table)
+        format::lines(&table)
     }
 }
 

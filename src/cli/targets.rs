@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 pub struct Args {}
 
 pub fn run(_args: &Args, _env: &Env) -> Result<Done, Failure> {
-    let mut table = crate::report::table(&["target", "f32 lanes", "registers", "fma", "layout", "register tiles"]);
+    let mut table = crate::format::table(&["target", "f32 lanes", "registers", "fma", "layout", "register tiles"]);
     let mut rows = Vec::new();
     for t in TARGETS {
         let tiles: Vec<String> = t.tiles.iter().map(|t| format!("{}x{}", t.pixels, t.blocks)).collect();
@@ -30,6 +30,6 @@ pub fn run(_args: &Args, _env: &Env) -> Result<Done, Failure> {
         }));
     }
     let text =
-        format!("{}`native` stands for the best of these that this machine can run.\n", crate::report::text(&table));
+        format!("{}`native` stands for the best of these that this machine can run.\n", crate::format::lines(&table));
     Ok(Done::new(text, json!({ "targets": Value::Array(rows) })))
 }

@@ -15,7 +15,7 @@ use crate::train::settings::{Colour, Crop, Kind, Length, Mean, Recipe, Settings}
 use crate::train::step::Codes;
 use crate::train::traces::Places;
 use crate::train::{log, shards};
-use crate::{figure, import, machine, report, store};
+use crate::{artefact, counts, figure, import, machine, store};
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Graph};
 use passes::graph::MemoryGoal;
@@ -106,8 +106,8 @@ pub struct Args {
     /// Write the norms of the gradients of filters and matrices, every 50 steps
     #[arg(long, value_name = "FILE.csv")]
     grad_norms: Option<PathBuf>,
-    /// Compute values of the forward pass again instead of keeping them: as many as an arena of SIZE (12GB, 800MiB) asks
-    /// for, or for the least arena
+    /// Compute values of the forward pass again instead of keeping them: so many that activations take at most SIZE (12GB,
+    /// 800MiB), or as little as can be
     #[arg(long, value_name = "SIZE", num_args = 0..=1, default_missing_value = pipeline::LEAST, value_parser = pipeline::memory_goal)]
     recompute: Option<MemoryGoal>,
     /// What follows a loss that is not finite
@@ -203,8 +203,9 @@ fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
     let target = toolchain::target(&args.target)?;
     let passes = PassOptions { recompute: args.recompute, ..PassOptions::default() };
     let codes = Codes::new(&model.graph, &model.store, &settings, target, backend, passes)?;
-    let mib = codes.step.program().arena_bytes as f64 / f64::from(1 << 20);
-    let again = codes.step.log().recomputed.map_or_else(String::new, |r| format!(" ({})", report::recomputed(&r)));
+    let program = codes.step.program();
+    let mib = artefact::arena_bytes(program) as f64 / f64::from(1 << 20);
+    let again = codes.step.log().recomputed.map_or_else(String::new, |r| format!(" ({})", counts::recomputed(&r)));
     let cut = match (settings.shards, group.size()) {
         (1, _) => String::new(),
         (n, 1) => format!(" in {n} shards"),
@@ -221,7 +222,7 @@ fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
         "train",
         "compiled",
         json!({
-            "seconds": seconds, "arena_bytes": codes.step.program().arena_bytes, "pictures": set.len(),
+            "seconds": seconds, "arena_bytes": artefact::arena_bytes(program), "activation_bytes": program.arena_bytes, "pictures": set.len(),
             "iterations": settings.iterations, "batch": settings.batch, "shards": settings.shards, "ranks": group.size(),
         }),
     );
@@ -289,13 +290,14 @@ fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
     if let Some(error) = end.test_error {
         said += &format!("test error {:.2} %\n", 100.0 * error);
     }
+    let program = codes.step.program();
     let result = json!({
         "iterations": end.progress.iteration, "of": s.iterations, "skipped": end.skipped,
         "model": end.model.as_ref().map(|m| m.display().to_string()),
         "checkpoint": end.checkpoint.display().to_string(),
         "test_error": end.test_error, "images_per_second": rate, "seconds": seconds,
-        "waited_seconds": end.waited.as_secs_f64(), "arena_bytes": codes.step.program().arena_bytes, "settings": s,
-        "recomputed": codes.step.log().recomputed.as_ref().map(report::recomputed_json),
+        "waited_seconds": end.waited.as_secs_f64(), "arena_bytes": artefact::arena_bytes(program), "activation_bytes": program.arena_bytes, "settings": s,
+        "recomputed": codes.step.log().recomputed.as_ref().map(counts::recomputed_json),
     });
     let exit = end.signal.filter(|_| end.model.is_none()).map_or(0, |n| (128 + n) as u8);
     warnings.0.extend(model.warnings.0);
@@ -322,7 +324,7 @@ pub fn recipe(name: &str, kind: Kind) -> Result<&'static Recipe, Diagnostic> {
 
 /// Layers with weights, as the paper counts the depth of a network.
 pub fn weighted_layers(graph: &Graph) -> u64 {
-    let layers = report::layers(graph, 1);
+    let layers = counts::layers(graph, 1);
     layers.iter().filter(|l| l.op.starts_with("conv2d") || l.op.starts_with("dense")).count() as u64
 }
 

@@ -3,7 +3,7 @@
 use super::pipeline::PipelineArgs;
 use super::progress::Progress;
 use super::{Done, Env, Failure, compile};
-use crate::bench::{self, Format, Plan as Timing, Settings, Sheet, Subject};
+use crate::bench::{self, Format, Sampling, Settings, Sheet, Subject};
 use crate::machine::cpu;
 use crate::output::{self, Folder, Mode};
 use crate::store;
@@ -56,7 +56,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let search = Search {
         subject: &subject,
         settings: Settings { target, backend, batch: args.batch, passes: args.pipeline.options(None, None) },
-        timing: Timing { threads: env.threads, seconds: args.time, warmup: None, iterations: None, cold: false },
+        timing: Sampling { threads: env.threads, seconds: args.time, warmup: None, iterations: None, cold: false },
         folder: folder.path(),
         deadline: Instant::now() + Duration::from_secs_f64(args.budget),
         progress: &|_, of| {

@@ -165,7 +165,7 @@ fn off(layer: &Layer, backend: &str) -> Diagnostic {
 }
 
 fn table(layers: &[Layer]) -> String {
-    let mut t = crate::report::table(&["layer", "op", "kernel", "rel. L2", "of bound"]);
+    let mut t = crate::format::table(&["layer", "op", "kernel", "rel. L2", "of bound"]);
     for l in layers {
         let mark = if l.is_right() { "" } else { "  <-- off" };
         t.add_row([
@@ -176,7 +176,7 @@ fn table(layers: &[Layer]) -> String {
             format!("{:.1} %{mark}", l.of_bound * 100.0),
         ]);
     }
-    crate::report::text(&t)
+    crate::format::lines(&t)
 }
 
 fn summary(layers: &[Layer], what: &str) -> String {

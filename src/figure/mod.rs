@@ -3,10 +3,12 @@
 //! | module | is |
 //! |---|---|
 //! | [`curves`] | lines over axes, in panels |
+//! | [`graph`] | a graph; also as Graphviz text |
 //! | [`matrix`] | a confusion matrix |
 //! | [`runs`] | logs of training, and values of layers, in the manner of the paper's figures |
 
 pub mod curves;
+pub mod graph;
 pub mod matrix;
 pub mod runs;
 

@@ -1,7 +1,7 @@
 //! What a call costs beside its work: a network of many calls with next to nothing to do, compiled as any other.
 
 use super::Rate;
-use crate::bench::{Built, Plan, Settings, Subject, build, measure};
+use crate::bench::{Built, Sampling, Settings, Subject, build, measure};
 use crate::output::Folder;
 use crate::render::Failure;
 use crate::toolchain::BackendName;
@@ -36,8 +36,8 @@ pub fn fork_join(target: &Target, backend: BackendName, threads: usize) -> Resul
     let mut fastest = [f64::INFINITY; 3];
     for _ in 0..TURNS {
         for (ns, (built, threads)) in fastest.iter_mut().zip([(&empty, 1), (&small, 1), (&small, threads)]) {
-            let plan = Plan { threads, seconds: SECONDS, warmup: None, iterations: None, cold: false };
-            let times = measure(&built.exe, plan)?;
+            let sampling = Sampling { threads, seconds: SECONDS, warmup: None, iterations: None, cold: false };
+            let times = measure(&built.exe, sampling)?;
             *ns = ns.min(times.min_us * 1e3 / times.calls_us.len().max(1) as f64);
         }
     }

@@ -45,7 +45,7 @@ pub fn data(s: &Subject) -> Value {
         "model": {
             "name": f.name, "file": f.file, "target": f.target, "backend": f.backend, "batch": f.batch,
             "group": p.batch, "threads": f.threads, "params": f.params, "macs": f.macs,
-            "arena_bytes": p.arena_bytes, "weights_bytes": p.const_bytes, "scratch_bytes": p.scratch_bytes(),
+            "activation_bytes": p.arena_bytes, "weights_bytes": p.const_bytes, "scratch_bytes": p.scratch_bytes(),
         },
         "run": s.timing.run.as_ref().map(|t| json!({
             "n": t.n, "min_us": t.min_us, "median_us": t.median_us, "p90_us": t.p90_us,

@@ -114,7 +114,7 @@ impl Bench<'_> {
                 return Ok(End::Stopped(signal));
             }
         }
-        let params = crate::report::totals(&model.graph, &[]).params;
+        let params = crate::counts::totals(&model.graph, &[]).params;
         let (name, iterations) = (name.to_string(), settings.iterations);
         Ok(End::Trained(Trained { name, params, iterations, lines: log::read(&log)?, model: trained }))
     }

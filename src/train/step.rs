@@ -8,9 +8,9 @@ use super::progress::Outcome;
 use super::settings::Settings;
 use super::shards::Update;
 use crate::code::{Code, floats, set_elements, set_floats};
+use crate::counts;
 use crate::eval::batches::Batches;
 use crate::render::Failure;
-use crate::report;
 use crate::toolchain::BackendName;
 use backends::exec::Execution;
 use ir::entity::Value;
@@ -95,8 +95,8 @@ impl Codes {
 
     /// Multiply-adds of a step as the graph is written, whatever method computes them.
     pub fn macs(&self) -> u64 {
-        let of_shard = report::layers(&self.graph, self.step.program().batch);
-        self.shards * report::totals(&self.graph, &of_shard).macs
+        let of_shard = counts::layers(&self.graph, self.step.program().batch);
+        self.shards * counts::totals(&self.graph, &of_shard).macs
     }
 }
 

@@ -7,7 +7,7 @@
 //! ones in turns; what is not clearly better stays as usual.
 
 use super::file::Entry;
-use crate::bench::{self, Built, Plan as Timing, Settings, Subject, Times};
+use crate::bench::{self, Built, Sampling, Settings, Subject, Times};
 use crate::render::Failure;
 use ir::Graph;
 use ir::schedule::Schedule;
@@ -29,7 +29,7 @@ pub struct Search<'a> {
     pub subject: &'a Subject,
     pub settings: Settings<'a>,
     /// How long each candidate runs.
-    pub timing: Timing,
+    pub timing: Sampling,
     pub folder: &'a Path,
     pub deadline: Instant,
     /// Called after each candidate with how many were measured and how many there will be.

@@ -5,7 +5,7 @@
 use crate::test;
 use libtest_mimic::Trial;
 use rescc::builders::{self, PadChannels, Shortcut, Spec, StrideIn};
-use rescc::report::{self, Totals};
+use rescc::counts::{self, Totals};
 
 const A: Shortcut = Shortcut::A(PadChannels::Even);
 const B: Shortcut = Shortcut::B;
@@ -66,7 +66,7 @@ pub fn tests() -> Vec<Trial> {
 fn totals(spec: &Spec) -> Totals {
     let g = builders::build(spec).unwrap_or_else(|d| panic!("{spec}: {d}"));
     assert!(!g.verify().has_errors(), "{spec}: {}", g.verify());
-    report::totals(&g, &report::layers(&g, 1))
+    counts::totals(&g, &counts::layers(&g, 1))
 }
 
 fn with(name: &str, shortcut: Shortcut, stride_in: StrideIn) -> Spec {
@@ -100,8 +100,8 @@ fn cifar() {
 fn vgg() {
     for (depth, convs, params, macs, in_convs) in VGG {
         let g = builders::build(&Spec::named("vgg", Some(depth)).unwrap()).unwrap();
-        let layers = report::layers(&g, 1);
-        let t = report::totals(&g, &layers);
+        let layers = counts::layers(&g, 1);
+        let t = counts::totals(&g, &layers);
         assert_eq!((t.params, t.buffers, t.convs, t.macs), (params, 0, convs, macs), "vgg{depth}");
         let convs: u64 = layers.iter().filter(|l| l.op.starts_with("conv2d")).map(|l| l.macs).sum();
         assert_eq!(convs, in_convs, "vgg{depth}");

@@ -323,7 +323,7 @@ fn trained(data: &std::path::Path, (arch, file, args, params, hash): Trained) {
     }
     rescc(&all).succeeds();
     let (graph, ..) = rescc::store::load_graph(out.as_ref()).unwrap_or_else(|f| panic!("{}", f.diagnostics));
-    let totals = rescc::report::totals(&graph, &rescc::report::layers(&graph, 1));
+    let totals = rescc::counts::totals(&graph, &rescc::counts::layers(&graph, 1));
     assert_eq!(totals.params, params);
     let mut sha = Sha256::new();
     for (_, data) in tensors_of(&dir.read("out.safetensors")).values() {

@@ -102,19 +102,20 @@ fn resume() {
 /// With the least arena, within one that is half as large as it could be, and going on from one to the other.
 fn recompute() {
     let dir = set_up();
-    let arena = |out: &str, more: &[&str]| {
+    let activations = |out: &str, more: &[&str]| {
         let said = train(&dir, out, &[&SHORT[..], &["--json"], more].concat()).succeeds();
         let lines = documents(&said);
         let result = &lines.last().unwrap()["result"];
         assert_eq!(result["recomputed"].is_null(), !more.contains(&"--recompute"), "{said}");
         assert_eq!(lines[0]["arena_bytes"], result["arena_bytes"]);
-        result["arena_bytes"].as_u64().unwrap()
+        assert!(result["arena_bytes"].as_u64() >= result["activation_bytes"].as_u64(), "{said}");
+        result["activation_bytes"].as_u64().unwrap()
     };
-    let all = arena("whole", &["--checkpoint-hist", "9"]);
-    let least = arena("least", &["--recompute"]);
+    let all = activations("whole", &["--checkpoint-hist", "9"]);
+    let least = activations("least", &["--recompute"]);
     assert!(least < all, "{least} of {all} bytes");
     let limit = format!("{}kB", all.midpoint(least) / 1000);
-    assert!(arena("limit", &["--recompute", &limit]) <= all.midpoint(least));
+    assert!(activations("limit", &["--recompute", &limit]) <= all.midpoint(least));
     assert!(results(&dir, "least") == results(&dir, "whole") && results(&dir, "limit") == results(&dir, "whole"));
     std::fs::create_dir(dir.path("on")).unwrap();
     std::fs::copy(dir.path("whole/log.csv"), dir.path("on/log.csv")).unwrap();

@@ -17,7 +17,7 @@ pub fn executable(linker: Linker, inputs: &Stage) -> Result<(), Diagnostics> {
         Linker::Cc => &["-static-pie", "-nostdlib", "-nostartfiles"][..],
         _ => &["-static", "-pie", "--no-dynamic-linker"],
     };
-    link(linker, own, &["--gc-sections"], inputs)
+    link(linker, own, &["--gc-sections", "--strip-debug"], inputs)
 }
 
 pub fn relocatable(linker: Linker, inputs: &Stage) -> Result<(), Diagnostics> {
@@ -35,7 +35,12 @@ pub fn shared_library(linker: Linker, inputs: &Stage, soname: &str, exports: &[S
     };
     let script = format!("{{ global: {}; local: *; }};\n", exports.join("; "));
     std::fs::write(inputs.directory().join("exports.map"), script)?;
-    Ok(link(linker, own, &["--gc-sections", "--version-script=exports.map", "-soname", soname], inputs)?)
+    Ok(link(
+        linker,
+        own,
+        &["--gc-sections", "--strip-debug", "--version-script=exports.map", "-soname", soname],
+        inputs,
+    )?)
 }
 
 /// Runs the linker. `own` are options of that program, `flags` are the linker's proper.

@@ -25,6 +25,8 @@ fn symbol(o: &mut Object, name: &str, defined: bool) -> SymbolId {
 fn object(name: &str, code: &[u8], callee: Option<&str>) -> Vec<u8> {
     let mut o = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
     o.add_section(vec![], b".note.GNU-stack".to_vec(), SectionKind::Other);
+    let debug = o.add_section(vec![], b".debug_info".to_vec(), SectionKind::Debug);
+    o.append_section_data(debug, b"what debuggers read", 1);
     let text = o.section_id(StandardSection::Text);
     let own = symbol(&mut o, name, true);
     let mut bytes = code.to_vec();
@@ -77,6 +79,19 @@ fn every_linker_makes_a_program_that_runs() {
         assert_ne!(std::fs::metadata(&output).unwrap().permissions().mode() & 0o100, 0);
         let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(names, ["program"], "{linker:?} leaves files behind");
+    }
+}
+
+/// What the archive of the host program brings of it is a fifth of an executable without its weights.
+#[test]
+fn no_linker_keeps_what_debuggers_read() {
+    use object::read::{Object, ObjectSection};
+    let directory = tempfile::tempdir().unwrap();
+    for linker in [Linker::Wild].into_iter().chain(external_linkers()) {
+        let bytes = std::fs::read(link(linker, directory.path())).unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        let kept: Vec<_> = file.sections().filter_map(|s| s.name().ok()).filter(|n| n.starts_with(".debug")).collect();
+        assert!(kept.is_empty(), "{linker:?} keeps {kept:?}");
     }
 }
 

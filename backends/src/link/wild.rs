@@ -13,13 +13,14 @@ use std::path::Path;
 const WHO: &str = "the built-in linker";
 
 /// A static, position-independent executable: no interpreter, relocated by its own `_start`.
-const FLAGS: [&str; 10] = [
+const FLAGS: [&str; 11] = [
     "-m",
     "elf_x86_64",
     "-static",
     "-pie",
     "--no-dynamic-linker",
     "--gc-sections",
+    "--strip-debug", // that of the archive: a fifth of what is not weights
     "--build-id=none",
     "-znoexecstack",
     "-znow",

@@ -39,8 +39,8 @@ pub struct TrainDesc<'a> {
     /// What a saved state begins with, and where the digits of its hash stand in it.
     pub saved_header: Vec<u8>,
     pub hash_at: u64,
-    /// What a trainer is told of its run: `{P}_plan`, which libraries lack.
-    pub plan: Option<String>,
+    /// What a trainer is told of its run: `{P}_preset`, which libraries lack.
+    pub preset: Option<String>,
 }
 
 /// One tensor of the state.
@@ -88,7 +88,7 @@ impl TrainDesc<'_> {
 pub fn train_object(t: &TrainDesc) -> Result<Vec<u8>, Diagnostics> {
     object(t.prefix, |o| {
         let target = o.text("target", t.target)?;
-        t.plan.as_ref().map(|plan| o.text("plan", plan)).transpose()?;
+        t.preset.as_ref().map(|preset| o.text("preset", preset)).transpose()?;
         let tensors = tensors(o, t)?;
         let train = train(o, t, tensors, target)?;
         functions(o, train, tensors)

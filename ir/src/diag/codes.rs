@@ -27,7 +27,7 @@ pub const CODES: &[(&str, &str)] = &[
     ),
     (
         "E0008",
-        "A name is defined twice, or an attribute given twice. Every value, buffer and kernel of a file has a name of its own.",
+        "A name is defined twice, or an attribute or a line about the whole file (weights, preprocess, labels) given twice. Every value, buffer and kernel of a file has a name of its own.",
     ),
     (
         "E0009",
@@ -214,7 +214,7 @@ pub const CODES: &[(&str, &str)] = &[
     ),
     (
         "E0408",
-        "A training step does not fit into the arena that `--recompute` allows, whatever is computed twice. What a layer and its gradient need at once grows with the batch.",
+        "The activations of a training step do not fit into what `--recompute` allows, whatever is computed twice. What a layer and its gradient need at once grows with the batch.",
     ),
     (
         "E0501",

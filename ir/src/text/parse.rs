@@ -217,6 +217,16 @@ impl<'a> Parser<'a> {
 
     fn item(&mut self, module: &mut Module, kernels: &mut Vec<(Kernel, Range<usize>)>) -> Parse<()> {
         let (word, span) = self.word("an item")?;
+        let info = &module.info;
+        let given = match word {
+            "weights" => info.weights.is_some(),
+            "preprocess" => info.preprocess.is_some(),
+            "labels" => !info.labels.is_empty(),
+            _ => false,
+        };
+        if given {
+            self.report("E0008", format!("'{word}' is given twice"), span.clone());
+        }
         match word {
             "weights" => self.weights(&mut module.info),
             "preprocess" => self.preprocess(&mut module.info),

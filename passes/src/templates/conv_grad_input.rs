@@ -20,21 +20,21 @@ use ir::{DType, Kernel, Layout};
 const ENOUGH_TASKS: i64 = 16;
 
 pub fn offers(r: &Request) -> Vec<Offer> {
-    let Some(plan) = Plan::new(r) else { return Vec::new() };
+    let Some(blocking) = Blocking::new(r) else { return Vec::new() };
     let blocked = Layout::Blocked(r.target.block);
-    let filter = Layout::Filter { ic: r.target.block, oc: plan.tile.blocks * r.target.block };
+    let filter = Layout::Filter { ic: r.target.block, oc: blocking.tile.blocks * r.target.block };
     vec![Offer { operands: vec![blocked, filter], result: blocked, cost_ns: vector_cost_ns(r) }]
 }
 
 pub fn build(r: &Request) -> Option<Kernel> {
-    let plan = Plan::new(r)?;
+    let blocking = Blocking::new(r)?;
     let offer = offers(r).pop()?;
     let given = r.ctx.operands.iter().map(|t| t.layout);
-    (given.eq(offer.operands.iter().copied()) && r.ctx.results[0].layout == offer.result).then(|| emit(r, &plan))
+    (given.eq(offer.operands.iter().copied()) && r.ctx.results[0].layout == offer.result).then(|| emit(r, &blocking))
 }
 
 /// What is decided before code is built.
-struct Plan {
+struct Blocking {
     tile: Tile,
     /// Phases along the rows and along the columns.
     phases: [Vec<Phase>; 2],
@@ -75,8 +75,8 @@ impl Phase {
     }
 }
 
-impl Plan {
-    fn new(r: &Request) -> Option<Plan> {
+impl Blocking {
+    fn new(r: &Request) -> Option<Blocking> {
         let conv = Conv2d::of(r.ctx.attrs);
         let (&[_, oc, p, q], &[_, _, rows, columns]) = (&r.ctx.operands[0].dims[..], &r.ctx.operands[1].dims[..])
         else {
@@ -96,13 +96,13 @@ impl Plan {
         let task_panels = if is_resident { panels } else { 1 };
         let most = phases[0].iter().map(|f| f.row.outputs).max()?;
         let wanted = (ENOUGH_TASKS + images - 1) / images;
-        Some(Plan { tile, task_rows: (most + wanted - 1) / wanted, phases, task_panels })
+        Some(Blocking { tile, task_rows: (most + wanted - 1) / wanted, phases, task_panels })
     }
 }
 
-fn emit(r: &Request, plan: &Plan) -> Kernel {
+fn emit(r: &Request, blocking: &Blocking) -> Kernel {
     let (g, f, dx) = (&r.ctx.operands[0], &r.ctx.operands[1], &r.ctx.results[0]);
-    let stride = plan.phases[0].len();
+    let stride = blocking.phases[0].len();
     let name =
         format!("gradx{}x{}s{stride}_{}x{}_{}_{}", f.dims[2], f.dims[3], dx.dims[2], dx.dims[3], dx.dims[1], g.dims[1]);
     let mut k = KernelBuilder::new(name);
@@ -110,21 +110,21 @@ fn emit(r: &Request, plan: &Plan) -> Kernel {
     let filter = k.param("x1", DType::F32, &f.physical(), Role::In);
     let y = k.param("y", DType::F32, &dx.physical(), Role::Out);
     let panels = f.physical()[0];
-    let most = plan.phases[0].iter().map(|f| f.row.outputs).max().unwrap_or(1);
-    let (row_blocks, groups) = ((most + plan.task_rows - 1) / plan.task_rows, panels / plan.task_panels);
+    let most = blocking.phases[0].iter().map(|f| f.row.outputs).max().unwrap_or(1);
+    let (row_blocks, groups) = ((most + blocking.task_rows - 1) / blocking.task_rows, panels / blocking.task_panels);
     let t = k.tasks(dx.dims[0] * groups * row_blocks);
     let image = t.floordiv(row_blocks).modulo(dx.dims[0]);
     let group = t.floordiv(row_blocks).floordiv(dx.dims[0]);
-    let first_row = t.modulo(row_blocks) * plan.task_rows;
-    let e = Emitter { r, blocks: plan.tile.blocks.into(), gradient, filter, y };
-    k.for_(0, plan.task_panels, |k, panel| {
-        let panel = &group * plan.task_panels + panel;
-        for rows in &plan.phases[0] {
-            let here = min_of([Affine::constant(plan.task_rows), &first_row * -1 + rows.row.outputs]);
+    let first_row = t.modulo(row_blocks) * blocking.task_rows;
+    let e = Emitter { r, blocks: blocking.tile.blocks.into(), gradient, filter, y };
+    k.for_(0, blocking.task_panels, |k, panel| {
+        let panel = &group * blocking.task_panels + panel;
+        for rows in &blocking.phases[0] {
+            let here = min_of([Affine::constant(blocking.task_rows), &first_row * -1 + rows.row.outputs]);
             k.for_(0, here, |k, row| {
                 let row = &first_row + row;
-                for columns in &plan.phases[1] {
-                    for run in columns.row.runs(plan.tile.pixels.into()) {
+                for columns in &blocking.phases[1] {
+                    for run in columns.row.runs(blocking.tile.pixels.into()) {
                         run.for_each(k, |k, _, column| {
                             let at = At { image: &image, panel: &panel, row: &row, column, rows, columns, run: &run };
                             e.tile(k, &at);

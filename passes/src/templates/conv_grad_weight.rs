@@ -29,18 +29,18 @@ const SHORT_ROW: i64 = 8;
 const UNROLLED: i64 = 4;
 
 pub fn offers(r: &Request) -> Vec<Offer> {
-    let Some(plan) = Plan::new(r) else { return Vec::new() };
+    let Some(blocking) = Blocking::new(r) else { return Vec::new() };
     let blocked = Layout::Blocked(r.target.block);
-    let x = if plan.is_plain { Layout::Plain } else { blocked };
+    let x = if blocking.is_plain { Layout::Plain } else { blocked };
     vec![Offer { operands: vec![x, blocked], result: Layout::Plain, cost_ns: vector_cost_ns(r) }]
 }
 
 pub fn build(r: &Request) -> Option<Kernel> {
-    let plan = Plan::new(r)?;
+    let blocking = Blocking::new(r)?;
     let offer = offers(r).pop()?;
     let given = r.ctx.operands.iter().map(|t| t.layout);
     (given.eq(offer.operands.iter().copied()) && r.ctx.results[0].layout == offer.result).then(|| {
-        let (k, emitter) = Emitter::new(r, plan);
+        let (k, emitter) = Emitter::new(r, blocking);
         emitter.emit(k)
     })
 }
@@ -54,7 +54,7 @@ struct Pair {
 }
 
 /// What is decided before code is built.
-struct Plan {
+struct Blocking {
     conv: Conv2d,
     /// Whether the image is read in plain layout.
     is_plain: bool,
@@ -75,8 +75,8 @@ struct Plan {
     task_strips: i64,
 }
 
-impl Plan {
-    fn new(r: &Request) -> Option<Plan> {
+impl Blocking {
+    fn new(r: &Request) -> Option<Blocking> {
         let conv = Conv2d::of(r.ctx.attrs);
         let (&[_, ic, h, w], &[_, oc, p, q]) = (&r.ctx.operands[0].dims[..], &r.ctx.operands[1].dims[..]) else {
             return None;
@@ -133,7 +133,7 @@ impl Plan {
             .flat_map(|a| even(strips).map(move |b| (a, b)))
             .filter(|&(a, b)| a * b <= most && splits * groups(panels, a) * groups(strips, b) >= enough)
             .min_by_key(|&(a, b)| (groups(panels, a) * ic * h * w + groups(strips, b) * oc * p * q, b))?;
-        Some(Plan {
+        Some(Blocking {
             conv,
             is_plain,
             row,
@@ -163,7 +163,7 @@ struct Place<'a> {
 
 struct Emitter<'a> {
     r: &'a Request<'a>,
-    plan: Plan,
+    blocking: Blocking,
     x: Buf,
     g: Buf,
     dw: Buf,
@@ -171,23 +171,23 @@ struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    fn new(r: &'a Request<'a>, plan: Plan) -> (KernelBuilder, Emitter<'a>) {
+    fn new(r: &'a Request<'a>, blocking: Blocking) -> (KernelBuilder, Emitter<'a>) {
         let (x, g, dw) = (&r.ctx.operands[0], &r.ctx.operands[1], &r.ctx.results[0]);
         let mut k = KernelBuilder::new(format!(
             "grad{}x{}s{}_{}x{}_{}_{}",
-            dw.dims[3], dw.dims[4], plan.conv.stride[0], x.dims[2], x.dims[3], x.dims[1], g.dims[1]
+            dw.dims[3], dw.dims[4], blocking.conv.stride[0], x.dims[2], x.dims[3], x.dims[1], g.dims[1]
         ));
-        let pairs = plan.tiles.iter().map(Vec::len).sum::<usize>() as i64;
-        let shape = [plan.task_panels, plan.task_strips, dw.dims[3], pairs, plan.blocks * r.block()];
+        let pairs = blocking.tiles.iter().map(Vec::len).sum::<usize>() as i64;
+        let shape = [blocking.task_panels, blocking.task_strips, dw.dims[3], pairs, blocking.blocks * r.block()];
         let x = k.param("x0", DType::F32, &x.physical(), Role::In);
         let g = k.param("x1", DType::F32, &g.physical(), Role::In);
         let dw = k.param("y", DType::F32, &dw.physical(), Role::Out);
         let sums = k.scratch("sums", DType::F32, &shape);
-        (k, Emitter { r, plan, x, g, dw, sums })
+        (k, Emitter { r, blocking, x, g, dw, sums })
     }
 
     fn emit(self, mut k: KernelBuilder) -> Kernel {
-        let p = &self.plan;
+        let p = &self.blocking;
         let dw = &self.r.ctx.results[0];
         let groups = |all: i64, each: i64| (all + each - 1) / each;
         let (panel_groups, strip_groups) = (groups(p.panels, p.task_panels), groups(p.strips, p.task_strips));
@@ -245,7 +245,7 @@ impl<'a> Emitter<'a> {
             k.for_(0, strips, |k, s| {
                 k.for_(0, rows, |k, r| {
                     k.for_(0, pairs, |k, pair| {
-                        for b in 0..self.plan.blocks {
+                        for b in 0..self.blocking.blocks {
                             let at = [p.clone(), s.clone(), r.clone(), pair.clone(), (b * self.r.block()).into()];
                             k.store(self.sums, &at, zero);
                         }
@@ -257,7 +257,7 @@ impl<'a> Emitter<'a> {
 
     /// Moves the task's sums of one panel and strip to their places in the filter.
     fn write(&self, k: &mut KernelBuilder, split: &Affine, [panel, strip]: [Affine; 2], local: [&Affine; 2]) {
-        let p = &self.plan;
+        let p = &self.blocking;
         let (width, rows) = (p.blocks * self.r.block(), self.r.ctx.results[0].dims[3]);
         let (channel_blocks, channels, taps) = match p.is_plain {
             true => (1, p.strip_channels, p.row.taps),
@@ -286,7 +286,7 @@ impl<'a> Emitter<'a> {
 
     /// Sums one block of rows for all tiles of a strip and one filter row.
     fn add_rows(&self, k: &mut KernelBuilder, at: &Place) {
-        let p = &self.plan;
+        let p = &self.blocking;
         let (x, g, dw) = (&self.r.ctx.operands[0], &self.r.ctx.operands[1], &self.r.ctx.results[0]);
         let window = p.conv.window(0, dw.dims[3].cast_unsigned());
         let rows = window.windows_inside(at.tap, x.dims[2], g.dims[2]);
@@ -321,7 +321,7 @@ impl<'a> Emitter<'a> {
         row: &Affine,
         mut sums: Vec<Reg>,
     ) -> Vec<Reg> {
-        let geometry = &self.plan.row;
+        let geometry = &self.blocking.row;
         let is_live = |j: i64, t: &Pair| (0..geometry.inputs).contains(&geometry.column(j, t.tap));
         let is_whole = |j: i64| tile.iter().all(|t| is_live(j, t));
         let first = (0..geometry.outputs).find(|&j| is_whole(j)).unwrap_or(geometry.outputs);
@@ -367,7 +367,7 @@ impl<'a> Emitter<'a> {
         count: i64,
         sums: &mut [Reg],
     ) {
-        let p = &self.plan;
+        let p = &self.blocking;
         let (geometry, blocks, lanes) = (&p.row, p.blocks, self.r.target.block);
         let zero = || Affine::constant(0);
         let gradient = k.view(self.g, &[at.image.clone(), &at.panel * blocks, i.clone(), j.clone(), zero()], true);

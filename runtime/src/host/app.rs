@@ -68,7 +68,7 @@ impl<'a> App<'a> {
             Action::Classify => self.classify(),
             Action::Array(path) => self.array(path),
             Action::Eval(path) => self.eval(path),
-            Action::Bench(plan) => self.bench(plan),
+            Action::Bench(sampling) => self.bench(sampling),
             Action::SelfTest => self.selftest(),
         }
     }
@@ -278,10 +278,10 @@ impl<'a> App<'a> {
         }
     }
 
-    fn bench(&self, plan: bench::Plan) -> Result<i32, Failure> {
+    fn bench(&self, sampling: bench::Sampling) -> Result<i32, Failure> {
         let threads = self.threads();
         let mut engine = self.engine(threads)?;
-        let times = bench::measure(&mut engine, plan, &|| self.system.now_ns())?;
+        let times = bench::measure(&mut engine, sampling, &|| self.system.now_ns())?;
         let text = match self.args.json {
             true => bench::to_json(&engine, threads, &times) + "\n",
             false => bench::to_text(&engine, threads, &times),

@@ -1,6 +1,6 @@
 //! The executable's command line.
 
-use super::bench::Plan;
+use super::bench::Sampling;
 use super::{Error, Kind};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -18,7 +18,7 @@ pub enum Action<'a> {
     Array(Path<'a>),
     /// Accuracy on a labelled set.
     Eval(Path<'a>),
-    Bench(Plan),
+    Bench(Sampling),
     Info,
     SelfTest,
     Help,
@@ -105,7 +105,7 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
                 if let Some(value) = inline.or_else(|| rest.next_if_number()) {
                     seconds = number(name, value, |s: f64| (0.0..=86_400.0).contains(&s))?;
                 }
-                actions.push(("--bench", Action::Bench(Plan { seconds, warmup, iterations, cold })));
+                actions.push(("--bench", Action::Bench(Sampling { seconds, warmup, iterations, cold })));
             }
             b"--top" => parsed.top = number(name, rest.value(name, inline)?, |n| n >= 1)?,
             b"--threads" => parsed.threads = Some(number(name, rest.value(name, inline)?, |n| (1..=64).contains(&n))?),
@@ -144,7 +144,9 @@ pub fn parse<'a>(args: &[&'a [u8]]) -> Result<Args<'a>, Error> {
         [(name, _)] if !parsed.files.is_empty() => {
             return Err(usage(format!("{name} takes no pictures, but '{}' is given", lossy(parsed.files[0]))));
         }
-        [(_, Action::Bench(plan))] => parsed.action = Action::Bench(Plan { warmup, iterations, cold, ..plan }),
+        [(_, Action::Bench(sampling))] => {
+            parsed.action = Action::Bench(Sampling { warmup, iterations, cold, ..sampling })
+        }
         [(_, action)] => parsed.action = action,
         [(first, _), (second, _), ..] => return Err(usage(format!("{first} and {second} do not go together"))),
     }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Plan {
+pub struct Sampling {
     pub seconds: f64,
     /// Runs before the measurement; `None`: until a tenth of the time has passed, at least two.
     pub warmup: Option<u32>,
@@ -40,14 +40,14 @@ impl Times {
 }
 
 /// Measures inferences on a fixed input.
-pub fn measure(engine: &mut Engine, plan: Plan, now_ns: &dyn Fn() -> u64) -> Result<Times, Error> {
+pub fn measure(engine: &mut Engine, sampling: Sampling, now_ns: &dyn Fn() -> u64) -> Result<Times, Error> {
     let x = synthetic_input(engine.batch() * engine.image_elements());
     let mut y = alloc::vec![0.0; engine.batch() * engine.classes()];
     let n_calls = engine.model().code.n_calls as usize;
     let mut ticks = alloc::vec![0; n_calls];
     let mut calls: Vec<Vec<f64>> = alloc::vec![Vec::new(); n_calls];
     let mut once = || {
-        if plan.cold {
+        if sampling.cold {
             evict(weights(engine.model()));
         }
         ticks.fill(0);
@@ -62,8 +62,8 @@ pub fn measure(engine: &mut Engine, plan: Plan, now_ns: &dyn Fn() -> u64) -> Res
         Ok(ns)
     };
     let first_ns = once()?;
-    let warmup = repeat(&mut once, plan.warmup, 2, plan.seconds / 10.0, now_ns)?;
-    let mut sorted_ns = repeat(&mut once, plan.iterations, 5, plan.seconds, now_ns)?;
+    let warmup = repeat(&mut once, sampling.warmup, 2, sampling.seconds / 10.0, now_ns)?;
+    let mut sorted_ns = repeat(&mut once, sampling.iterations, 5, sampling.seconds, now_ns)?;
     sorted_ns.sort_unstable();
     let calls_ns = calls.into_iter().map(|times| median(times, warmup.len() + 1)).collect();
     Ok(Times { first_ns, sorted_ns, calls_ns })

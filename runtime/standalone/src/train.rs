@@ -18,7 +18,7 @@ unsafe extern "C" {
     /// The descriptor that the compiler wrote.
     static rescc_train: Train;
     /// What it was told of the run, NUL-terminated.
-    static rescc_plan: c_char;
+    static rescc_preset: c_char;
 }
 
 /// The program. Returns its exit code.
@@ -26,8 +26,8 @@ pub fn main(args: &[&[u8]]) -> i32 {
     hold_signals(BLOCK, &HELD);
     // SAFETY: read-only data, which the compiler made for this program: text, and a descriptor whose step gives logits.
     unsafe {
-        let plan = CStr::from_ptr(&raw const rescc_plan).to_str().unwrap_or_default();
-        app::main(&Linux, &rescc_train, plan, args)
+        let preset = CStr::from_ptr(&raw const rescc_preset).to_str().unwrap_or_default();
+        app::main(&Linux, &rescc_train, preset, args)
     }
 }
 

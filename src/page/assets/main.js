@@ -19,7 +19,7 @@ function startTop() {
   fact("multiply-adds", quantity(m.macs), true);
   fact("parameters", quantity(m.params), true);
   // What a caller gives is more: workers have scratch in it.
-  fact("activations", bytes(m.arena_bytes), true);
+  fact("activations", bytes(m.activation_bytes), true);
   fact("weights", bytes(m.weights_bytes), true);
 }
 

@@ -82,7 +82,7 @@ function livePeak() {
 }
 
 function drawArena(w, h) {
-  const most = D.model.arena_bytes;
+  const most = D.model.activation_bytes;
   const [, unit] = bytes(most).split(" ");
   const one = { B: 1, kB: 1e3, MB: 1e6, GB: 1e9 }[unit];
   const [root, y] = frame(w, h, most * 1.04, (t) => (t ? `${Number((t / one).toPrecision(3))} ${unit}` : "0"), h / 34);
@@ -144,11 +144,11 @@ function startTimeline() {
     byId("cap-time").title = text + "; measure on an idle one, or with --threads 1";
   }
   drawn("time", drawTime);
-  if (D.model.arena_bytes > 0) {
+  if (D.model.activation_bytes > 0) {
     const [live, at] = livePeak();
     byId("cap-arena").append(
       el("b", {}, "Activations in the arena"),
-      ` · ${bytes(D.model.arena_bytes)}; most alive at once ${bytes(live)}, at call ${at}`,
+      ` · ${bytes(D.model.activation_bytes)}; most alive at once ${bytes(live)}, at call ${at}`,
     );
     drawn("arena", drawArena);
   } else byId("cap-arena").append(el("b", {}, "No arena"), " · nothing is kept from one call to the next");

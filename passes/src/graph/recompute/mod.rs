@@ -138,7 +138,7 @@ const CLOSE: u64 = 50;
 /// The error for a limit that nothing meets; `least` bytes are possible.
 pub fn too_small(limit: u64, least: u64) -> Diagnostics {
     let megabytes = |tenths: u64| format!("{}.{}MB", tenths / 10, tenths % 10);
-    let text = format!("the step's arena cannot be kept within {}", megabytes(limit / TENTH));
+    let text = format!("the step's activations cannot be kept within {}", megabytes(limit / TENTH));
     let d = Diagnostic::error("E0408", text).class(Class::Limit);
     d.help(format!("{} is possible; a smaller batch needs less", megabytes(least.div_ceil(TENTH)))).into()
 }

@@ -36,8 +36,8 @@ impl Pass for SelectLayout {
 
     fn run(&self, cx: &mut PassCtx) -> Result<(), Diagnostics> {
         let selector = Selector::new(&cx.graph, &cx.target, cx.batch);
-        let plan = selector.plan();
-        match selector.patch(&plan) {
+        let layouts = selector.layouts();
+        match selector.patch(&layouts) {
             Some(patch) => cx.apply(vec![patch]).map(|_| ()),
             None => Ok(()),
         }
@@ -45,7 +45,7 @@ impl Pass for SelectLayout {
 }
 
 /// Chosen layouts.
-struct Plan {
+struct Layouts {
     /// Of each node that is not constant and no reorder: its offer.
     offers: SecondaryMap<Node, Option<Offer>>,
 }
@@ -205,7 +205,7 @@ impl<'a> Selector<'a> {
         })
     }
 
-    fn plan(&self) -> Plan {
+    fn layouts(&self) -> Layouts {
         let mut known = HashMap::new();
         let menus: Vec<(Node, Menu)> = self.nodes().map(|n| (n, self.menu(n, &mut known))).collect();
         let mut cut = Cut::new();
@@ -248,12 +248,12 @@ impl<'a> Selector<'a> {
             let (i, o) = (blocked(reads[n]), blocked(has[self.g.result(n)]));
             offers[n] = menu.offers[i][o].take();
         }
-        Plan { offers }
+        Layouts { offers }
     }
 
     /// The graph with these layouts, or `None` if it has them.
-    fn patch(&self, plan: &Plan) -> Option<Patch> {
-        let offer = |n: Node| plan.offers[n].as_ref().expect("invariant: a cut of finite cost takes offers");
+    fn patch(&self, layouts: &Layouts) -> Option<Patch> {
+        let offer = |n: Node| layouts.offers[n].as_ref().expect("invariant: a cut of finite cost takes offers");
         let as_it_is = |n: Node| {
             let (d, offer) = (&self.g.nodes[n], offer(n));
             let layouts = d.operands.iter().map(|&v| self.g.ty(v).layout);

@@ -17,40 +17,40 @@
 //! Source: Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures",
 //! SC 2018, for blocking and loop order.
 
-mod plan;
+mod blocking;
 
 use super::epilogue::{self, At};
 use super::prefetch::Share;
 use super::tiling::Run;
 use super::{Offer, Request, vector_cost_ns};
+use blocking::{Band, Blocking};
 use ir::entity::{Buf, Reg};
 use ir::kernel::build::{Bound, max_of, min_of};
 use ir::kernel::{Affine, KernelBuilder, Role};
 use ir::ops::conv2d::Tap;
 use ir::{DType, Kernel, Layout};
-use plan::{Band, Plan};
 
 pub fn offers(r: &Request) -> Vec<Offer> {
-    let Some(plan) = Plan::new(r) else { return Vec::new() };
+    let Some(blocking) = Blocking::new(r) else { return Vec::new() };
     let blocked = Layout::Blocked(r.target.block);
-    let x = if plan.ic_block == 1 { Layout::Plain } else { blocked };
-    let operands = [x, plan.filter_layout(r)].into_iter().chain(r.epilogue_layouts(2, blocked)).collect();
+    let x = if blocking.ic_block == 1 { Layout::Plain } else { blocked };
+    let operands = [x, blocking.filter_layout(r)].into_iter().chain(r.epilogue_layouts(2, blocked)).collect();
     vec![Offer { operands, result: blocked, cost_ns: vector_cost_ns(r) }]
 }
 
 pub fn build(r: &Request) -> Option<Kernel> {
-    let plan = Plan::new(r)?;
+    let blocking = Blocking::new(r)?;
     let offer = offers(r).pop()?;
     let given = r.ctx.operands.iter().map(|t| t.layout);
     if !given.eq(offer.operands.iter().copied()) || r.ctx.results[0].layout != offer.result {
         return None;
     }
-    Some(Emitter::new(r, plan).emit())
+    Some(Emitter::new(r, blocking).emit())
 }
 
 struct Emitter<'a> {
     r: &'a Request<'a>,
-    plan: Plan,
+    blocking: Blocking,
     k: KernelBuilder,
     operands: Vec<Buf>,
     y: Buf,
@@ -92,45 +92,45 @@ impl Position<'_> {
 }
 
 impl<'a> Emitter<'a> {
-    fn new(r: &'a Request<'a>, plan: Plan) -> Emitter<'a> {
+    fn new(r: &'a Request<'a>, blocking: Blocking) -> Emitter<'a> {
         let c = r.ctx;
         let (x, w) = (&c.operands[0], &c.operands[1]);
         let name = format!(
             "conv{}x{}s{}_{}x{}_{}_{}",
-            w.dims[2], w.dims[3], plan.conv.stride[0], x.dims[2], x.dims[3], x.dims[1], w.dims[0]
+            w.dims[2], w.dims[3], blocking.conv.stride[0], x.dims[2], x.dims[3], x.dims[1], w.dims[0]
         );
         let mut k = KernelBuilder::new(name);
         // Flattened images are declared with the rows and columns that the loops use.
-        let (rows, columns) = (plan.rows, plan.row.outputs);
+        let (rows, columns) = (blocking.rows, blocking.row.outputs);
         let image = |physical: Vec<i64>| match physical[..] {
-            [n, c, _, _, b] if plan.flat => vec![n, c, rows, columns, b],
+            [n, c, _, _, b] if blocking.flat => vec![n, c, rows, columns, b],
             _ => physical,
         };
         let operands = (0..c.operands.len())
             .map(|i| k.param(&format!("x{i}"), c.operands[i].dtype, &image(c.operands[i].physical()), Role::In))
             .collect();
         let y = k.param("y", c.results[0].dtype, &image(c.results[0].physical()), Role::Out);
-        Emitter { r, plan, k, operands, y }
+        Emitter { r, blocking, k, operands, y }
     }
 
     fn emit(mut self) -> Kernel {
-        let (rows, row_block) = (self.plan.rows, self.plan.row_block);
+        let (rows, row_block) = (self.blocking.rows, self.blocking.row_block);
         let row_blocks = (rows + row_block - 1) / row_block;
         let panels = self.r.ctx.operands[1].physical()[0];
-        let groups = (panels + self.plan.panel_group - 1) / self.plan.panel_group;
+        let groups = (panels + self.blocking.panel_group - 1) / self.blocking.panel_group;
         let images = self.r.ctx.results[0].dims[0];
         let t = self.k.tasks(images * groups * row_blocks);
         // Neighbouring tasks share a panel group: its weights stay in the worker's cache.
         let block = t.modulo(row_blocks);
         let group = t.floordiv(row_blocks).modulo(groups);
         let image = t.floordiv(row_blocks).floordiv(groups);
-        let (first_panel, first_row) = (group * self.plan.panel_group, block * row_block);
+        let (first_panel, first_row) = (group * self.blocking.panel_group, block * row_block);
         let count = |first: &Affine, most: i64, all: i64| min_of([Affine::constant(most), first * -1 + all]);
-        let panels = count(&first_panel, self.plan.panel_group, panels);
+        let panels = count(&first_panel, self.blocking.panel_group, panels);
         let rows = count(&first_row, row_block, rows);
         let task = Task { image, first_panel, panels, first_row, rows };
         let mut k = std::mem::replace(&mut self.k, KernelBuilder::new(""));
-        match self.plan.k_block < self.plan.channel_blocks {
+        match self.blocking.k_block < self.blocking.channel_blocks {
             true => self.by_blocks(&mut k, &task),
             false => self.for_tiles(&mut k, &task, &Affine::constant(0), &|k, at| {
                 let start = self.start(k, at);
@@ -144,7 +144,7 @@ impl<'a> Emitter<'a> {
     /// All tiles, for one block of input channels after the other. Each block is summed from zero: short sums round
     /// less.
     fn by_blocks(&self, k: &mut KernelBuilder, task: &Task) {
-        let (p, all) = (&self.plan, self.plan.channel_blocks);
+        let (p, all) = (&self.blocking, self.blocking.channel_blocks);
         let shape = [p.panel_group, p.row_block, p.row.outputs, p.tile.blocks.into(), self.r.block()];
         let sums = k.scratch("sums", DType::F32, &shape);
         let zero = Affine::constant(0);
@@ -175,13 +175,13 @@ impl<'a> Emitter<'a> {
         k_start: &Affine,
         body: &dyn Fn(&mut KernelBuilder, &Position),
     ) {
-        let of_panel = self.plan.bands.iter().map(Band::tiles).sum::<i64>();
+        let of_panel = self.blocking.bands.iter().map(Band::tiles).sum::<i64>();
         k.for_(0, task.panels.clone(), |k, panel| {
             let mut before = 0;
-            for band in &self.plan.bands {
+            for band in &self.blocking.bands {
                 let of_row = band.tiles() / band.count;
                 // A task of part of the rows has one band, which ends where the image does.
-                let is_part = self.plan.row_block < self.plan.rows;
+                let is_part = self.blocking.row_block < self.blocking.rows;
                 let count = if is_part { task.rows.clone() } else { band.count.into() };
                 k.for_(0, count, |k, r| {
                     let (row, first) = (&r * band.height + band.start, &r * of_row + before);
@@ -212,7 +212,7 @@ impl<'a> Emitter<'a> {
     /// Where the sums of the tile's outputs wait, output by output and block by block.
     fn places(&self, at: &Position) -> Vec<[Affine; 5]> {
         let [panel, row] = &at.local;
-        let blocks = i64::from(self.plan.tile.blocks);
+        let blocks = i64::from(self.blocking.tile.blocks);
         let of = |(_, [r, c]): (i64, [i64; 2])| {
             (0..blocks).map(move |b| [panel.clone(), row + r, &at.column + c, b.into(), 0.into()])
         };
@@ -230,18 +230,18 @@ impl<'a> Emitter<'a> {
     }
 
     fn channel(&self, at: &Position, b: i64) -> Affine {
-        (&at.panel * i64::from(self.plan.tile.blocks) + b) * self.r.block()
+        (&at.panel * i64::from(self.blocking.tile.blocks) + b) * self.r.block()
     }
 
     fn start(&self, k: &mut KernelBuilder, at: &Position) -> Vec<Reg> {
-        let (blocks, lanes) = (i64::from(self.plan.tile.blocks), self.r.target.block);
+        let (blocks, lanes) = (i64::from(self.blocking.tile.blocks), self.r.target.block);
         let biases: Vec<Reg> =
             (0..blocks).map(|b| epilogue::start(k, self.r.ctx, &self.operands, &self.channel(at, b), lanes)).collect();
         at.pixels().flat_map(|_| biases.iter().copied()).collect()
     }
 
     fn finish(&self, k: &mut KernelBuilder, at: &Position, sums: &[Reg]) {
-        let (blocks, lanes) = (i64::from(self.plan.tile.blocks), self.r.target.block);
+        let (blocks, lanes) = (i64::from(self.blocking.tile.blocks), self.r.target.block);
         for b in 0..blocks {
             for (p, [r, c]) in at.pixels() {
                 let sum = sums[(p * blocks + b) as usize];
@@ -254,8 +254,8 @@ impl<'a> Emitter<'a> {
     }
 
     fn reduce(&self, k: &mut KernelBuilder, at: &Position, start: Vec<Reg>) -> Vec<Reg> {
-        let (x, w, conv) = (&self.r.ctx.operands[0], &self.r.ctx.operands[1], &self.plan.conv);
-        let (channel_blocks, k_block) = (self.plan.channel_blocks, self.plan.k_block);
+        let (x, w, conv) = (&self.r.ctx.operands[0], &self.r.ctx.operands[1], &self.blocking.conv);
+        let (channel_blocks, k_block) = (self.blocking.channel_blocks, self.blocking.k_block);
         let (lo, hi) = (at.k_start.clone(), min_of([Affine::constant(channel_blocks), &at.k_start + k_block]));
         if w.dims[2] == 1 && conv.pad == [0; 4] {
             return k.for_carry(lo, hi, &start, |k, c, sums| {
@@ -276,7 +276,7 @@ impl<'a> Emitter<'a> {
         let &[_, _, rows, columns, ic, oc] = &self.r.ctx.operands[1].physical()[..] else {
             unreachable!("invariant: packed filters have rank 6");
         };
-        let (steps, elements) = (self.plan.k_block * rows, columns * ic * oc);
+        let (steps, elements) = (self.blocking.k_block * rows, columns * ic * oc);
         let zero = || Affine::constant(0);
         let next = [at.panel.clone(), at.k_start.clone(), zero(), zero(), zero(), (steps * elements).into()];
         let step = (c - &at.k_start) * rows + r;
@@ -293,13 +293,13 @@ impl<'a> Emitter<'a> {
         row: &Affine,
         sums: &[Reg],
     ) -> Vec<Reg> {
-        let (geometry, blocks) = (self.plan.row, i64::from(self.plan.tile.blocks));
+        let (geometry, blocks) = (self.blocking.row, i64::from(self.blocking.tile.blocks));
         let (block, lanes) = (self.r.block(), self.r.target.block);
         let zero = || Affine::constant(0);
         let mut sums = sums.to_vec();
         // Opaque for the compile time alone: LLVM's loop strength reduction weighs every address against every other.
         let weights = k.view(self.operands[1], &[at.panel.clone(), c.clone(), r.clone(), zero(), zero(), zero()], true);
-        if self.plan.fetches_ahead {
+        if self.blocking.fetches_ahead {
             self.fetch_ahead(k, at, c, r);
         }
         for s in 0..geometry.taps {
@@ -308,11 +308,11 @@ impl<'a> Emitter<'a> {
                 continue;
             }
             let column = &at.column * geometry.stride + geometry.column(0, s);
-            let plain = self.plan.ic_block == 1;
+            let plain = self.blocking.ic_block == 1;
             let mut corner = vec![at.image.clone(), c.clone(), row.clone(), column];
             corner.extend((!plain).then(zero));
             let pixels = k.view(self.operands[0], &corner, geometry.taps > 1);
-            for i in 0..self.plan.ic_block {
+            for i in 0..self.blocking.ic_block {
                 let w: Vec<Reg> = (0..blocks)
                     .map(|b| {
                         let index = [zero(), zero(), zero(), s.into(), i.into(), (b * block).into()];
@@ -320,7 +320,7 @@ impl<'a> Emitter<'a> {
                     })
                     .collect();
                 for &(p, [r, c]) in &live {
-                    let row = r * self.plan.conv.stride[0].cast_signed();
+                    let row = r * self.blocking.conv.stride[0].cast_signed();
                     let mut index = vec![zero(), zero(), row.into(), (c * geometry.stride).into()];
                     index.extend((!plain).then(|| Affine::constant(i)));
                     let v = k.load(pixels, &index);

@@ -7,7 +7,7 @@ use super::args::{self, Args};
 use super::checkpoint::{self, Run};
 use super::pictures::Pictures;
 use super::pixels::Pixels;
-use super::plan::Plan;
+use super::preset::Preset;
 use super::progress::Progress;
 use super::random::Order;
 use super::schedule::WINDOW;
@@ -40,30 +40,30 @@ const KEEP: usize = 3;
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 const LOSS_IS_NOT_FINITE: i32 = 1;
 
-/// Runs the program `args[0]` on the rest; returns its exit code. `plan` is that of the executable.
+/// Runs the program `args[0]` on the rest; returns its exit code. `preset` is that of the executable.
 ///
 /// # Safety
 /// As [`Trainer::new`].
-pub unsafe fn main(system: &dyn System, train: &Train, plan: &str, args: &[&[u8]]) -> i32 {
+pub unsafe fn main(system: &dyn System, train: &Train, preset: &str, args: &[&[u8]]) -> i32 {
     let result = args::parse(args.get(1..).unwrap_or(&[])).map_err(Failure::from).and_then(|parsed| {
-        let plan: Plan = serde_json::from_str(plan)
+        let preset: Preset = serde_json::from_str(preset)
             .map_err(|e| Error::new(Kind::Model, format!("what this program was made for is not valid: {e}")))?;
         if parsed.help {
             let program = args.first().map_or_else(|| "train".into(), |name| lossy(name));
-            system.print(&args::help(program.rsplit('/').next().unwrap_or(&program), &plan));
+            system.print(&args::help(program.rsplit('/').next().unwrap_or(&program), &preset));
             return Ok(0);
         }
         let threads = parsed.threads.unwrap_or_else(|| system.cpus().clamp(1, MAX_WORKERS as u32));
         // SAFETY: the caller's promise.
         let trainer = unsafe { Trainer::new(train, threads, system.pool(threads - 1)) }?;
-        App { system, plan: &plan, args: &parsed }.run(trainer)
+        App { system, preset: &preset, args: &parsed }.run(trainer)
     });
     result.unwrap_or_else(|f| failure::conclude(system, &f))
 }
 
 struct App<'a> {
     system: &'a dyn System,
-    plan: &'a Plan,
+    preset: &'a Preset,
     args: &'a Args<'a>,
 }
 
@@ -106,8 +106,8 @@ impl App<'_> {
         let run = match self.args.resume {
             true => self.resume(&mut trainer, &train)?,
             false => {
-                let settings = self.plan.settings(self.args.choice, train.labels.len() as u64);
-                Run::new(self.plan.network.clone(), train.fingerprint(), settings, Progress::default())
+                let settings = self.preset.settings(self.args.choice, train.labels.len() as u64);
+                Run::new(self.preset.network.clone(), train.fingerprint(), settings, Progress::default())
             }
         };
         let (batch, images) = (run.settings.batch, train.labels.len() as u64);
@@ -215,7 +215,7 @@ impl App<'_> {
         let mut bytes = self.system.read(&path, elements as u64 + MAX_HEADER_BYTES).map_err(&about)?;
         let run = checkpoint::run(&mut bytes)
             .map_err(|what| refuse(&format!("it is damaged: {what}"), "remove it, and an older one is taken"))?;
-        if run.network != self.plan.network || !self.plan.allows(&run.settings) {
+        if run.network != self.preset.network || !self.preset.allows(&run.settings) {
             return Err(refuse("its run is another's", "go on with the program, or the command, that has begun it"));
         }
         if run.data != set.fingerprint() {

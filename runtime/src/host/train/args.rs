@@ -1,6 +1,6 @@
 //! The command line of a trainer.
 
-use super::plan::{Choice, Plan};
+use super::preset::{Choice, Preset};
 use super::settings::Length;
 use crate::host::Error;
 use crate::host::args::{Path, Rest, lossy, number, unknown, usage};
@@ -21,8 +21,8 @@ pub struct Args<'a> {
 }
 
 /// The text of `--help`.
-pub fn help(program: &str, plan: &Plan) -> String {
-    let s = &plan.settings;
+pub fn help(program: &str, preset: &Preset) -> String {
+    let s = &preset.settings;
     format!(
         "{}, and how it is trained: compiled by rescc\n\
          \n\
@@ -40,7 +40,7 @@ pub fn help(program: &str, plan: &Plan) -> String {
          The first SIGINT or SIGTERM leaves a checkpoint and ends the run; a second one ends it at once.\n\
          Exit codes: 0 done, 1 the loss is not finite, 2 usage, 3 an input cannot be read, 4 unsupported, 5 a checkpoint\n\
          cannot be written, 6 a limit, 130 and 143 a signal.\n",
-        plan.name, plan.recipe, s.batch, s.lr, s.seed
+        preset.name, preset.recipe, s.batch, s.lr, s.seed
     )
 }
 

@@ -9,7 +9,7 @@
 //! | [`pixels`] | from bytes to the numbers of a network's input |
 //! | [`progress`] | how far a run has come |
 //! | [`checkpoint`] | a run as one file, whose header [`safetensors`] writes |
-//! | [`plan`] | what is decided when a trainer is made |
+//! | [`preset`] | what is decided when a trainer is made |
 //! | [`trainer`] | a network with its state, ready to train |
 //! | [`app`] | the program, whose command line is [`args`] |
 
@@ -18,7 +18,7 @@ pub mod args;
 pub mod checkpoint;
 pub mod pictures;
 pub mod pixels;
-pub mod plan;
+pub mod preset;
 pub mod progress;
 pub mod random;
 pub mod safetensors;

@@ -1,12 +1,7 @@
-//! Counts and tables over a graph, by the paper's rule: a multiply-add is one, padding taps count in full,
+//! What a graph counts, by the paper's rule: a multiply-add is one, padding taps count in full,
 //! additions, normalisation and pooling count nothing.
 
-mod draw;
-
-pub use draw::{dot, svg};
-
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
+use crate::format::counted;
 use ir::Graph;
 use ir::entity::Node;
 use ir::graph::Def;
@@ -80,22 +75,6 @@ pub fn totals(g: &Graph, layers: &[Layer]) -> Totals {
     t
 }
 
-/// The table of `inspect`.
-pub fn layer_table(layers: &[Layer], totals: &Totals) -> String {
-    let mut table = table(&["name", "op", "output", "params", "MACs", "bytes"]);
-    for l in layers {
-        let [params, macs, bytes] = [l.params, l.macs, l.bytes].map(count_or_blank);
-        table.add_row([&l.name, &l.op, &l.out, &params, &macs, &bytes]);
-    }
-    table.add_row(["total", &counted(totals.layers, "node"), "", &count(totals.params), &count(totals.macs), ""]);
-    for column in 3..6 {
-        if let Some(c) = table.column_mut(column) {
-            c.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    text(&table)
-}
-
 pub fn layers_json(layers: &[Layer], totals: &Totals) -> Value {
     let rows: Vec<Value> = layers
         .iter()
@@ -108,28 +87,6 @@ pub fn layers_json(layers: &[Layer], totals: &Totals) -> Value {
         "layers": t.layers, "convs": t.convs, "params": t.params, "buffers": t.buffers, "macs": t.macs,
         "weights_bytes": t.weights_bytes,
     }})
-}
-
-/// An empty table without lines, its columns two spaces apart.
-pub fn table(header: &[&str]) -> Table {
-    let mut t = Table::new();
-    t.load_style(NOTHING).set_header(header);
-    for c in t.column_iter_mut() {
-        c.set_padding((0, 2));
-    }
-    t
-}
-
-/// The table as lines without blanks at their ends.
-pub fn text(table: &Table) -> String {
-    table.to_string().lines().flat_map(|l| [l.trim_end(), "\n"]).collect()
-}
-
-/// The most memory that this process has held so far, in bytes, where the system tells.
-pub fn peak_memory() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?.trim().strip_suffix(" kB")?;
-    Some(kib.parse::<u64>().ok()? << 10)
 }
 
 /// What recomputation does to a step, in one line.
@@ -147,49 +104,4 @@ pub fn recomputed(r: &Recomputed) -> String {
 pub fn recomputed_json(r: &Recomputed) -> Value {
     let ([macs, again], [before, after]) = (r.macs, r.peak_bytes);
     json!({ "nodes": r.nodes, "macs": again, "of_macs": macs, "peak_bytes_before": before, "peak_bytes": after })
-}
-
-/// Bytes with a unit, e.g. `1.25 MB`.
-pub fn bytes(n: u64) -> String {
-    let (unit, name) = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")]
-        .into_iter()
-        .find(|&(u, _)| n >= u)
-        .unwrap_or((1, "B"));
-    if unit == 1 { format!("{n} B") } else { format!("{:.2} {name}", n as f64 / unit as f64) }
-}
-
-/// `1234567` as `1,234,567`.
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, d) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(d);
-    }
-    out
-}
-
-/// The same for a table, whose columns are easier to read without zeros.
-pub fn count_or_blank(n: u64) -> String {
-    if n == 0 { String::new() } else { count(n) }
-}
-
-/// `1 node`, `1,234 nodes`.
-pub fn counted(n: u64, what: &str) -> String {
-    format!("{} {what}{}", count(n), if n == 1 { "" } else { "s" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_a_number_in_a_sentence() {
-        assert_eq!([0, 7, 1_234_567].map(count), ["0", "7", "1,234,567"]);
-        assert_eq!([0, 1_000].map(count_or_blank), ["", "1,000"]);
-        let parameters = |n| counted(n, "parameter");
-        assert_eq!([0, 1, 2_000].map(parameters), ["0 parameters", "1 parameter", "2,000 parameters"]);
-    }
 }

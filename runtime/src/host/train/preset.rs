@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is decided when a trainer is made; it is part of the executable, as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Plan {
+pub struct Preset {
     /// What the network is called.
     pub name: String,
     /// SHA-256 of its text.
@@ -25,7 +25,7 @@ pub struct Choice {
     pub seed: Option<u64>,
 }
 
-impl Plan {
+impl Preset {
     /// The settings of a run on a training set of `images`.
     pub fn settings(&self, choice: Choice, images: u64) -> Settings {
         let s = self.settings.clone();
@@ -47,25 +47,25 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn plan(recipe: &str) -> (Plan, &'static Recipe) {
+    fn preset(recipe: &str) -> (Preset, &'static Recipe) {
         let r = Recipe::find(recipe, Kind::Cifar).unwrap();
         let settings = Settings { momentum: 0.8, ..r.settings(50_000, 110, Some(100), None) };
-        (Plan { name: "net".into(), network: "1".into(), recipe: recipe.into(), settings }, r)
+        (Preset { name: "net".into(), network: "1".into(), recipe: recipe.into(), settings }, r)
     }
 
     #[test]
     fn a_run_is_the_recipes_but_for_what_was_decided() {
         for recipe in ["he2015", "fast"] {
-            let (plan, r) = plan(recipe);
+            let (preset, r) = preset(recipe);
             for length in [None, Some(Length::Epochs(3)), Some(Length::Iterations(7))] {
                 let usual = r.settings(1000, 110, Some(100), length);
-                let got = plan.settings(Choice { length, lr: None, seed: Some(5) }, 1000);
+                let got = preset.settings(Choice { length, lr: None, seed: Some(5) }, 1000);
                 assert_eq!(got, Settings { momentum: 0.8, seed: 5, ..usual });
-                assert!(plan.allows(&got));
+                assert!(preset.allows(&got));
             }
-            assert_eq!(plan.settings(Choice { lr: Some(0.5), ..Choice::default() }, 1000).lr, 0.5);
-            assert!(!plan.allows(&Settings { momentum: 0.9, ..plan.settings.clone() }));
-            assert!(!plan.allows(&Settings { limit: Some(10), ..plan.settings.clone() }));
+            assert_eq!(preset.settings(Choice { lr: Some(0.5), ..Choice::default() }, 1000).lr, 0.5);
+            assert!(!preset.allows(&Settings { momentum: 0.9, ..preset.settings.clone() }));
+            assert!(!preset.allows(&Settings { limit: Some(10), ..preset.settings.clone() }));
         }
     }
 }

@@ -7,7 +7,7 @@ use ir::ops::conv2d::Conv2d;
 use ir::schedule::Schedule;
 use ir::target::Tile;
 
-pub struct Plan {
+pub struct Blocking {
     pub conv: Conv2d,
     pub tile: Tile,
     /// Input channels of one filter block: the layout's block, or 1 for a plain image.
@@ -35,8 +35,8 @@ pub struct Plan {
 /// Tasks that are enough to share work evenly among a handful of workers.
 const ENOUGH_TASKS: i64 = 16;
 
-impl Plan {
-    pub fn new(r: &Request) -> Option<Plan> {
+impl Blocking {
+    pub fn new(r: &Request) -> Option<Blocking> {
         let conv = Conv2d::of(r.ctx.attrs);
         let (&[_, ic, h, w], &[oc, _, kh, kw]) = (&r.ctx.operands[0].dims[..], &r.ctx.operands[1].dims[..]) else {
             return None;
@@ -107,7 +107,7 @@ impl Plan {
         let tiles = bands.iter().map(Band::tiles).sum::<i64>();
         let lines = kw * ic_block * panel_width / 16;
         let fetches_ahead = !is_resident && ic_block != 1 && tiles <= 2 * lines;
-        Some(Plan {
+        Some(Blocking {
             conv,
             tile,
             ic_block,
