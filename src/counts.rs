@@ -75,6 +75,12 @@ pub fn totals(g: &Graph, layers: &[Layer]) -> Totals {
     t
 }
 
+/// Layers with weights, as the paper counts the depth of a network.
+pub fn weighted_layers(g: &Graph) -> u64 {
+    let layers = layers(g, 1);
+    layers.iter().filter(|l| l.op.starts_with("conv2d") || l.op.starts_with("dense")).count() as u64
+}
+
 pub fn layers_json(layers: &[Layer], totals: &Totals) -> Value {
     let rows: Vec<Value> = layers
         .iter()

@@ -1,4 +1,4 @@
-# Sourced by `run`, `neighbour` and `step` from the repository's root: finds or makes the interpreter `$PYTHON` that has the peers.
+# Sourced by `run`, `neighbour`, `step` and `train` from the repository's root: finds or makes the interpreter `$PYTHON` that has the peers.
 here=benches/peers
 if [ -z "${PYTHON:-}" ]; then
     venv=target/peers/venv

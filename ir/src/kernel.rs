@@ -18,13 +18,12 @@
 //! 64-byte aligned, the graph's inputs and outputs are the caller's memory and only aligned to an element: code must
 //! not use instructions that fault on unaligned addresses.
 
-mod affine;
 pub mod build;
 pub mod exp;
 pub mod log;
 pub mod verify;
 
-pub use affine::{Affine, Term};
+pub use crate::affine::{Affine, Term};
 pub use build::KernelBuilder;
 
 use crate::entity::{Buf, Reg, Var};

@@ -1,6 +1,6 @@
 //! How an NCHW tensor lies in memory, and the index map from logical to physical positions.
 
-use crate::kernel::Affine;
+use crate::affine::Affine;
 use std::fmt;
 
 /// Memory layout of a tensor. Part of its type.

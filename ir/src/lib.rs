@@ -13,6 +13,7 @@
 //! - Every level prints, parses back to the same text, verifies and runs (in [`interp`]).
 #![forbid(unsafe_code)]
 
+pub mod affine;
 pub mod diag;
 pub mod entity;
 pub mod epilogue;

@@ -17,6 +17,8 @@ mod cpuid;
 mod driver;
 #[path = "../src/futex.rs"]
 mod futex;
+#[path = "../src/params.rs"]
+mod params;
 #[path = "../src/trace.rs"]
 mod trace;
 #[path = "../src/workers.rs"]

@@ -6,8 +6,7 @@
 //!
 //! Every part starts at a multiple of 64 bytes. Job and counters exist only with two workers or more.
 
-use crate::abi::Code;
-use crate::workers::Job;
+use crate::abi::{Code, JOB_BYTES};
 
 /// Alignment of the arena and of each of its parts: one cache line.
 pub const ALIGN: u64 = 64;
@@ -31,7 +30,7 @@ impl Layout {
         let scratch = align_up(code.arena_bytes)?;
         let job = scratch.checked_add(scratch_stride.checked_mul(workers)?)?;
         let (counters, end) = if workers > 1 {
-            let counters = job.checked_add(align_up(size_of::<Job>() as u64)?)?;
+            let counters = job.checked_add(JOB_BYTES)?;
             // A line of its own for each worker's tickets and one for the finished tasks.
             let lines = u64::from(code.n_calls).checked_mul(workers + 1)?;
             (counters, counters.checked_add(lines.checked_mul(ALIGN)?)?)

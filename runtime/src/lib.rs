@@ -19,6 +19,7 @@ mod cpuid;
 pub mod driver;
 mod futex;
 pub mod host;
+mod params;
 mod trace;
 pub mod train;
 mod workers;

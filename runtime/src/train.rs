@@ -9,7 +9,8 @@
 
 use crate::abi::*;
 use crate::arena::{ALIGN, Layout};
-use crate::driver::{self, End, Io};
+use crate::driver;
+use crate::params::{End, Io};
 use crate::trace::Trace;
 use core::ptr::copy_nonoverlapping;
 

@@ -17,8 +17,8 @@
 
 use crate::abi::{Call, Code, JOB_BYTES};
 use crate::arena::{ALIGN, Layout};
-use crate::driver::{Io, Params};
 use crate::futex;
+use crate::params::{Io, Params};
 use crate::trace::Trace;
 use core::ffi::c_void;
 use core::hint::spin_loop;

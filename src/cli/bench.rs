@@ -158,7 +158,7 @@ fn what(args: &Args) -> Result<What, Failure> {
     }
     let model = store::load(path)?;
     model.check_hash()?;
-    super::compile::input_dims(&model.graph)?;
+    super::signature::input_dims(&model.graph)?;
     Ok(What::Model(Box::new(model)))
 }
 

@@ -2,7 +2,7 @@
 
 use super::compile_train::{self, TrainArgs};
 use super::pipeline::PipelineArgs;
-use super::{Done, Env, Failure};
+use super::{Done, Env, Failure, signature};
 use crate::artefact::{self, Objects, Source};
 use crate::output::{self, Folder, Mode, Output};
 use crate::toolchain::{self, BackendName, JitEvaluator};
@@ -144,12 +144,12 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let mut model = store::load(&args.model)?;
     model.check_hash()?;
     outputs.iter().try_for_each(|(_, path)| model.spare(path))?;
-    let [channels, height, width] = input_dims(&model.graph)?;
+    let [channels, height, width] = signature::input_dims(&model.graph)?;
     if let Some(spec) = &args.preprocess {
         model.graph.info.preprocess = Some(import::preprocess::parse(spec, [channels, height, width])?);
     }
     if let Some(path) = &args.labels {
-        model.graph.info.labels = labels(path, output_elements(&model.graph))?;
+        model.graph.info.labels = labels(path, signature::output_elements(&model.graph))?;
     }
     clock.done("load");
 
@@ -297,28 +297,11 @@ pub fn library(objects: &Objects, emit: Emit, linker: Linker, path: &Path) -> Re
     }
 }
 
-/// Channels, height and width of the model's input.
-pub fn input_dims(g: &ir::Graph) -> Result<[u64; 3], Failure> {
-    let shape = g.inputs.first().map(|&x| g.ty(x).dims(1)).unwrap_or_default();
-    match shape[..] {
-        [_, c, h, w] if g.inputs.len() == 1 => Ok([c, h, w]),
-        _ => Err(Diagnostic::error("E0710", "the model's input is not one f32 image")
-            .class(Class::Unsupported)
-            .help("networks with several inputs can be checked, inspected and optimised, not yet compiled or run")
-            .into()),
-    }
-}
-
 /// Class names from a file.
 fn labels(path: &Path, classes: u64) -> Result<Vec<String>, Failure> {
     let bytes = import::read_file(path, runtime::host::MAX_FILE_BYTES)?;
     let text = String::from_utf8_lossy(&bytes);
     import::labels::parse(&text, classes).map_err(|d| Failure::from(d).in_text(path, &text))
-}
-
-/// Elements of the first output for one image.
-pub fn output_elements(g: &ir::Graph) -> u64 {
-    g.outputs.first().map_or(0, |&y| g.ty(y).dims(1).iter().product())
 }
 
 impl Emit {

@@ -1,7 +1,8 @@
 //! `rescc compile --train`: a program or a library that trains the network.
 
-use super::compile::{Args, Clock, Emit, input_dims, library, output_elements};
-use super::train::{recipe, share, weighted_layers};
+use super::compile::{Args, Clock, Emit, library};
+use super::signature::{input_dims, output_elements};
+use super::train::{recipe, share};
 use super::{Done, Env, Failure, unsupported};
 use crate::artefact::Training;
 use crate::output::{self, Folder, Mode};
@@ -9,7 +10,7 @@ use crate::toolchain::{self, BackendName, JitEvaluator};
 use crate::train::data::{self, cifar};
 use crate::train::settings::{Kind, Settings};
 use crate::train::{run, step};
-use crate::{format, store};
+use crate::{counts, format, store};
 use backends::cranelift::Jit;
 use backends::link;
 use ir::Graph;
@@ -59,7 +60,7 @@ impl TrainArgs {
     /// The recipe's settings for all of CIFAR-10, with what the command line says.
     fn settings(&self, graph: &Graph, batch: Option<u64>) -> Result<Settings, Failure> {
         let recipe = recipe(&self.recipe, Kind::Cifar)?;
-        let mut s = recipe.settings(CIFAR_IMAGES, weighted_layers(graph), batch, None);
+        let mut s = recipe.settings(CIFAR_IMAGES, counts::weighted_layers(graph), batch, None);
         s.momentum = self.momentum.unwrap_or(s.momentum);
         s.weight_decay = self.wd.unwrap_or(s.weight_decay);
         s.nesterov = self.nesterov.unwrap_or(s.nesterov);

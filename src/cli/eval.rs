@@ -1,7 +1,7 @@
 //! `rescc eval`: how often networks are right about labelled pictures.
 
 use super::progress::Progress as Bar;
-use super::{Done, Env, Failure, compile};
+use super::{Done, Env, Failure, signature};
 use crate::eval::ensemble::{self, Look, Member};
 use crate::eval::responses;
 use crate::eval::tally::Tally;
@@ -92,7 +92,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     let (mut members, mut looks) = (Vec::new(), Vec::new());
     for (model, path) in models.iter_mut().zip(&args.models) {
         model.check_hash()?;
-        let dims = compile::input_dims(&model.graph)?;
+        let dims = signature::input_dims(&model.graph)?;
         if let Some(spec) = &args.preprocess {
             model.graph.info.preprocess = Some(import::preprocess::parse(spec, dims)?);
         }
@@ -212,7 +212,7 @@ fn pixels(model: &store::Model, dims: [u64; 3], look: &Look) -> Result<Pixels, D
 
 /// Names of the network's classes: its own, those of the data, or numbers.
 fn class_names(g: &Graph, set: &Set) -> Vec<String> {
-    let outputs = compile::output_elements(g) as usize;
+    let outputs = signature::output_elements(g) as usize;
     let known = [g.info.labels.clone(), set.classes()].into_iter().find(|names| names.len() == outputs);
     known.unwrap_or_else(|| (0..outputs).map(|c| c.to_string()).collect())
 }

@@ -21,6 +21,7 @@ mod progress;
 mod report;
 mod repro;
 mod run;
+mod signature;
 mod targets;
 mod train;
 mod train_progress;

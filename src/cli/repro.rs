@@ -1,7 +1,7 @@
 //! `rescc repro`: an experiment of the paper, as a table beside the paper's numbers and as a figure.
 
 use super::progress::Progress as Bar;
-use super::{Done, Env, Failure, compile};
+use super::{Done, Env, Failure, signature};
 use crate::eval::responses;
 use crate::figure::runs::{self, Run};
 use crate::output::{self, Mode};
@@ -183,7 +183,7 @@ fn responses_of(bench: &Bench, networks: &[&Trained]) -> Result<(String, Table),
             Diagnostic::error("E0812", text).help("remove it: it is trained again")
         })?;
         let pixels = pixels::of_model(preprocess, model.mean_picture());
-        let set = Set::Cifar(cifar::evaluation(bench.cifar, compile::input_dims(&model.graph)?)?);
+        let set = Set::Cifar(cifar::evaluation(bench.cifar, signature::input_dims(&model.graph)?)?);
         let all: Vec<u64> = (0..set.len()).collect();
         let found = responses::deviations(&model, &pixels, &set, &all, bench.target, bench.backend, &|_| ())?;
         let values: Vec<f64> = found.into_iter().map(|(_, v)| v).collect();

@@ -1,7 +1,7 @@
 //! `rescc run`: a model on an input at once, in process.
 
 use super::pipeline::PipelineArgs;
-use super::{Done, Env, Failure, compile};
+use super::{Done, Env, Failure, signature};
 use crate::toolchain::{self, BackendName, JitEvaluator};
 use crate::{artefact, import, input, store};
 use backends::cranelift::Jit;
@@ -53,7 +53,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     args.out.as_deref().map(|path| env.probe(path, &[&args.model])).transpose()?;
     let mut model = store::load(&args.model)?;
     model.check_hash()?;
-    let dims = compile::input_dims(&model.graph)?;
+    let dims = signature::input_dims(&model.graph)?;
     if let Some(spec) = &args.preprocess {
         model.graph.info.preprocess = Some(import::preprocess::parse(spec, dims)?);
     }

@@ -1,7 +1,7 @@
 //! `rescc train`: a network learns from labelled pictures, by a step that is compiled for this machine.
 
 use super::train_progress::Progress;
-use super::{Done, Env, Failure, compile, pipeline};
+use super::{Done, Env, Failure, pipeline, signature};
 use crate::figure::runs::Run;
 use crate::output::{self, Mode};
 use crate::toolchain::{self, BackendName};
@@ -17,7 +17,7 @@ use crate::train::traces::Places;
 use crate::train::{log, shards};
 use crate::{artefact, counts, figure, import, machine, store};
 use ir::diag::Class;
-use ir::{Diagnostic, Diagnostics, Graph};
+use ir::{Diagnostic, Diagnostics};
 use passes::graph::MemoryGoal;
 use passes::pipeline::PassOptions;
 use serde_json::json;
@@ -168,7 +168,7 @@ struct Setup {
 fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
     let model = store::load(&args.model)?;
     model.check_hash()?;
-    let dims = compile::input_dims(&model.graph)?;
+    let dims = signature::input_dims(&model.graph)?;
     let mut warnings = Diagnostics::default();
     let resumed = args.resume.as_deref().map(|p| resume(p, &mut warnings)).transpose()?;
     let classes = model.graph.outputs.first().and_then(|&y| model.graph.ty(y).dims(1).last().copied()).unwrap_or(0);
@@ -322,12 +322,6 @@ pub fn recipe(name: &str, kind: Kind) -> Result<&'static Recipe, Diagnostic> {
     Recipe::find(name, kind).ok_or_else(|| none().help("recipes are he2015 and fast"))
 }
 
-/// Layers with weights, as the paper counts the depth of a network.
-pub fn weighted_layers(graph: &Graph) -> u64 {
-    let layers = counts::layers(graph, 1);
-    layers.iter().filter(|l| l.op.starts_with("conv2d") || l.op.starts_with("dense")).count() as u64
-}
-
 /// The recipe's settings, or those of a checkpoint, with what the command line says. A recipe that is named beside a
 /// checkpoint gives them anew, so that a difference is seen.
 fn settings(args: &Args, model: &store::Model, set: &Set, begun: Option<&Settings>) -> Result<Settings, Failure> {
@@ -336,7 +330,7 @@ fn settings(args: &Args, model: &store::Model, set: &Set, begun: Option<&Setting
         Some(s) if args.recipe.is_none() => s.clone(),
         _ => recipe(args.recipe.as_deref().unwrap_or("he2015"), args.data.kind)?.settings(
             set.len(),
-            weighted_layers(&model.graph),
+            counts::weighted_layers(&model.graph),
             args.batch,
             length,
         ),

@@ -2,7 +2,7 @@
 
 use super::pipeline::PipelineArgs;
 use super::progress::Progress;
-use super::{Done, Env, Failure, compile};
+use super::{Done, Env, Failure, signature};
 use crate::bench::{self, Format, Sampling, Settings, Sheet, Subject};
 use crate::machine::cpu;
 use crate::output::{self, Folder, Mode};
@@ -49,7 +49,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     toolchain::must_run(&target)?;
     let model = store::load(&args.model)?;
     model.check_hash()?;
-    compile::input_dims(&model.graph)?;
+    signature::input_dims(&model.graph)?;
     let folder = Folder::temporary()?;
     let subject = Subject { graph: model.graph.clone(), store: model.store.clone() };
     let progress: Cell<Option<Progress>> = Cell::new(None);

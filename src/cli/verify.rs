@@ -2,7 +2,7 @@
 
 use super::pipeline::PipelineArgs;
 use super::progress::Progress;
-use super::{Done, Env, Failure, compile};
+use super::{Done, Env, Failure, signature};
 use crate::toolchain::{self, BackendName, JitEvaluator};
 use crate::verify::{Check, Difference, Layer};
 use crate::{artefact, input, store};
@@ -59,7 +59,7 @@ pub fn run(args: &Args, env: &Env) -> Result<Done, Failure> {
     toolchain::must_run(&target)?;
     let model = store::load(&args.model)?;
     model.check_hash()?;
-    let dims = compile::input_dims(&model.graph)?;
+    let dims = signature::input_dims(&model.graph)?;
     if !model.graph.inputs.iter().all(|&x| [Dim::N, args.batch.into()].contains(&model.graph.ty(x).shape[0])) {
         let d = Diagnostic::error("E0710", "the model takes another number of images than the batch");
         return Err(d.class(Class::Unsupported).help("give that number as --batch, or write N for it").into());

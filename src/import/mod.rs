@@ -27,6 +27,10 @@ use std::path::Path;
 
 /// Largest file that is read whole.
 const MAX_FILE_BYTES: u64 = 16 << 30;
+/// Longest name of a tensor, in any format.
+pub const MAX_NAME_BYTES: usize = 4096;
+/// Most dimensions of a tensor, in any format.
+pub const MAX_RANK: usize = 8;
 
 /// Reads the tensors of a .safetensors, .pth, .pt or .th file. The content decides, not the name.
 pub fn read(path: &Path) -> Result<StateDict, Failure> {

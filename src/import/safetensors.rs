@@ -6,7 +6,7 @@
 //! and lets a duplicate replace the first.) Written: keys sorted, data in that order and beginning at a multiple
 //! of 64, so that the same tensors give the same bytes.
 
-use super::state_dict::{MAX_NAME_BYTES, MAX_RANK};
+use super::{MAX_NAME_BYTES, MAX_RANK};
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Place};
 use runtime::host::train::safetensors::header;

@@ -8,11 +8,6 @@ use ir::{Diagnostic, Diagnostics};
 use safetensors::Dtype;
 use std::fmt;
 
-/// Longest name of a tensor, in any format.
-pub const MAX_NAME_BYTES: usize = 4096;
-/// Most dimensions of a tensor, in any format.
-pub const MAX_RANK: usize = 8;
-
 /// Element type of a tensor in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element {

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from .cases import case
-from .engines import ENGINES, Engine
+from .engines import ENGINES, TRAINERS, Engine
 
 
 def peak_kib() -> int:
@@ -69,7 +69,7 @@ def main() -> None:
             replies.write(json.dumps(words) + "\n")
 
         try:
-            engine = ENGINES[spec["engine"]](case(spec["net"], spec["batch"], spec["threads"]), spec["pin"])
+            engine = (ENGINES | TRAINERS)[spec["engine"]](case(spec["net"], spec["batch"], spec["threads"]), spec["pin"])
             if spec["convert"]:
                 engine.convert()
                 return reply(converted=True)

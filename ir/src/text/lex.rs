@@ -3,10 +3,11 @@
 //! Words are runs of letters, digits, `_`, `.`, `-` and `+` (so `2x2`, `1e-5`, `f32`, `fuse-epilogue` are one
 //! token); an operator sign stands alone, between spaces. Comments run from `//` to the end of the line.
 
-use super::parse::MOST_PROBLEMS;
 use crate::diag::{Diagnostic, Place};
 use std::ops::Range;
 
+/// Most problems that are worth listing; reading stops there.
+pub(super) const MOST_PROBLEMS: usize = 100;
 /// Longest token.
 const LIMIT: usize = 64 << 10;
 

@@ -6,14 +6,12 @@ mod kernel;
 mod program;
 
 use super::Module;
-use super::lex::{Kind, Token, lex};
+use super::lex::{Kind, MOST_PROBLEMS, Token, lex};
 use crate::diag::{Diagnostic, Diagnostics, Place};
 use crate::types::{DType, Dim, TensorType};
 use crate::{Kernel, Layout};
 use std::ops::Range;
 
-/// Most problems that are worth listing; parsing stops there.
-pub(super) const MOST_PROBLEMS: usize = 100;
 /// Largest dimension and largest number of elements of a tensor.
 const LARGEST: u64 = 1 << 31;
 /// Largest rank of a tensor.

@@ -6,31 +6,13 @@ use super::eval::{self, Set};
 use super::failure::{self, Failure, INPUT_FAILED, display};
 use super::image::{self, Image};
 use super::npy::{self, Data};
-use super::pool::Pool;
 use super::preprocess::Recipe;
-use super::{Error, Kind, MAX_FILE_BYTES, bench, json, report, topk};
+use super::system::System;
+use super::{Error, Kind, MAX_FILE_BYTES, bench, descriptor, json, report, topk};
 use crate::abi::Model;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// What the program needs of the system that it runs on.
-pub trait System {
-    /// A whole file of at most `most` bytes; `-` is standard input.
-    fn read(&self, path: Path, most: u64) -> Result<Vec<u8>, Error>;
-    /// Replaces or makes a file; `-` is standard output.
-    fn write(&self, path: Path, bytes: &[u8]) -> Result<(), Error>;
-    /// Standard output. Ends the program if that is gone.
-    fn print(&self, text: &str);
-    /// Standard error.
-    fn complain(&self, text: &str);
-    /// A clock that never goes back.
-    fn now_ns(&self) -> u64;
-    /// CPUs that this process may use.
-    fn cpus(&self) -> u32;
-    /// The process' pool, with at least that many threads serving it.
-    fn pool(&self, helpers: u32) -> &Pool;
-}
 
 /// Runs the program `args[0]` on the rest; returns its exit code.
 pub fn main(system: &dyn System, library: &dyn Library, args: &[&[u8]]) -> i32 {
@@ -54,7 +36,7 @@ impl<'a> App<'a> {
         match self.args.action {
             Action::Help => {
                 let short = program.rsplit('/').next().unwrap_or(program);
-                self.system.print(&args::help(short, report::text(self.model().name)));
+                self.system.print(&args::help(short, descriptor::text(self.model().name)));
                 Ok(0)
             }
             Action::Info => {

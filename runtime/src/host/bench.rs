@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::{Error, json};
 use crate::abi::Model;
-use crate::host::report::text;
+use crate::host::descriptor::text;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,7 +1,7 @@
 //! A model with its arena and threads, ready to run: the safe face of the driver.
 
+use super::descriptor::text;
 use super::pool::Pool;
-use super::report::text;
 use super::{Error, Kind};
 use crate::abi::{MAX_WORKERS, Model, OK, Par};
 use crate::driver;

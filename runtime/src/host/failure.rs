@@ -1,7 +1,7 @@
 //! An error with the file that it is about: what a program says, and its exit code.
 
-use super::app::System;
 use super::args::{Path, lossy};
+use super::system::System;
 use super::{Error, Kind};
 use alloc::format;
 use alloc::string::String;

@@ -1,11 +1,12 @@
 //! The host side: from files to inputs, from outputs to answers. In standalone executables, in `rescc run` and `train`.
 //!
-//! Pure functions on bytes; what touches the system goes through [`app::System`]. Needs a heap, nothing else.
+//! Pure functions on bytes; what touches the system goes through [`system::System`]. Needs a heap, nothing else.
 
 pub mod app;
 pub mod args;
 pub mod bench;
 pub mod cifar;
+pub mod descriptor;
 pub mod engine;
 mod error;
 pub mod eval;
@@ -17,6 +18,7 @@ pub mod pool;
 pub mod preprocess;
 pub mod report;
 pub mod resize;
+pub mod system;
 pub mod topk;
 pub mod train;
 

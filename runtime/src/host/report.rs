@@ -1,5 +1,6 @@
 //! What the program prints: answers about pictures, facts about the model.
 
+use super::descriptor::{label, text};
 use super::engine::Library;
 use super::topk::Answer;
 use super::{Error, json};
@@ -7,27 +8,7 @@ use crate::abi::Model;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::ffi::CStr;
 use core::fmt::{self, Write};
-
-/// A string of the model's descriptor; empty if it is null or not UTF-8.
-pub fn text(s: *const u8) -> &'static str {
-    if s.is_null() {
-        return "";
-    }
-    // SAFETY: strings of a descriptor are NUL-terminated and live as long as the program.
-    unsafe { CStr::from_ptr(s.cast()) }.to_str().unwrap_or("")
-}
-
-/// Name of a class, if the model knows it.
-pub fn label(model: &Model, class: usize) -> Option<&str> {
-    if model.labels.is_null() {
-        return None;
-    }
-    // SAFETY: `labels_bytes` bytes that live as long as the model.
-    let labels = unsafe { core::slice::from_raw_parts(model.labels, model.labels_bytes as usize) };
-    core::str::from_utf8(labels).ok()?.split('\n').nth(class).filter(|name| !name.is_empty())
-}
 
 /// `file: 281 tabby 0.930`, then the other answers below, in columns.
 pub fn answers_to_text(model: &Model, file: &str, answers: &[Answer]) -> String {

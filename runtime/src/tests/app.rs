@@ -1,9 +1,10 @@
 //! The whole program on a fake system.
 
 use super::model::colours;
-use crate::host::app::{self, System};
+use crate::host::app;
 use crate::host::engine::InProcess;
 use crate::host::pool::Pool;
+use crate::host::system::System;
 use crate::host::{Error, Kind, npy, report};
 use std::cell::RefCell;
 use std::collections::HashMap;

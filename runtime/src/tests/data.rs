@@ -1,7 +1,7 @@
 //! Data sets, arrays, labels, answers, arguments.
 
 use crate::host::args::{self, Action};
-use crate::host::bench::Plan;
+use crate::host::bench::Sampling;
 use crate::host::cifar::Cifar;
 use crate::host::eval::parse_labels;
 use crate::host::npy::{self, Data};
@@ -108,10 +108,10 @@ fn arguments_are_understood() {
     let a = parse(&["a.png", "--top=3", "--threads", "2", "-", "--json", "--", "--odd.png"]).expect("is right");
     assert_eq!(a.files, [b"a.png".as_slice(), b"-", b"--odd.png"]);
     assert_eq!((a.action, a.top, a.threads, a.json), (Action::Classify, 3, Some(2), true));
-    let bench = |seconds, warmup, iterations| Action::Bench(Plan { seconds, warmup, iterations, cold: false });
+    let bench = |seconds, warmup, iterations| Action::Bench(Sampling { seconds, warmup, iterations, cold: false });
     assert_eq!(parse(&["--bench"]).expect("is right").action, bench(2.0, None, None));
     assert_eq!(parse(&["--bench", "0.5", "--warmup", "3"]).expect("is right").action, bench(0.5, Some(3), None));
-    let cold = Action::Bench(Plan { seconds: 1.0, warmup: None, iterations: None, cold: true });
+    let cold = Action::Bench(Sampling { seconds: 1.0, warmup: None, iterations: None, cold: true });
     assert_eq!(parse(&["--cold", "--bench", "1"]).expect("is right").action, cold);
     assert_eq!(parse(&["--iterations", "9", "--bench", "--json"]).expect("is right").action, bench(2.0, None, Some(9)));
     assert_eq!(parse(&["--eval", "t.bin"]).expect("is right").action, Action::Eval(b"t.bin"));

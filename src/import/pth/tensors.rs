@@ -2,8 +2,9 @@
 
 use super::Found;
 use super::pickle::{Object, Pickled, Storage, Value};
+use crate::import::MAX_NAME_BYTES;
 use crate::import::Tensor;
-use crate::import::state_dict::{MAX_NAME_BYTES, contiguous};
+use crate::import::state_dict::contiguous;
 use ir::{Diagnostic, Diagnostics, Place};
 use std::collections::{HashMap, HashSet};
 

@@ -6,6 +6,7 @@ from .ncnn import Ncnn, NcnnStreams
 from .openvino import OpenVino, OpenVinoStreams
 from .ort import OnnxRuntime
 from .torch import TorchCompile, TorchEager
+from .torch_step import StepEager, StepEagerNchw, StepInductor
 
 ENGINES: dict[str, type[Engine]] = {
     engine.name: engine
@@ -14,3 +15,6 @@ ENGINES: dict[str, type[Engine]] = {
 
 # torch-compile takes a minute and a C++ compiler for each case, and is not the fastest peer anywhere: on request.
 DEFAULT = tuple(name for name in ENGINES if name != "torch-compile")
+
+# What `train` times: a run is a training step.
+TRAINERS: dict[str, type[Engine]] = {engine.name: engine for engine in (StepEager, StepEagerNchw, StepInductor)}

@@ -1,6 +1,6 @@
 //! Graphs.
 
-use super::{Kind, Parse, Parser, Skip};
+use super::{Kind, MOST_PROBLEMS, Parse, Parser, Skip};
 use crate::diag::{Diagnostic, Place};
 use crate::entity::Value;
 use crate::epilogue::Step;
@@ -59,7 +59,7 @@ impl<'a> Parser<'a> {
             if self.peek().kind == Kind::End {
                 return Err(self.expected("'}'"));
             }
-            if self.problems.len() >= super::MOST_PROBLEMS {
+            if self.problems.len() >= MOST_PROBLEMS {
                 break;
             }
             let start = self.at;

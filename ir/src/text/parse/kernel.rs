@@ -1,6 +1,6 @@
 //! Kernels.
 
-use super::{Kind, Parse, Parser, Skip};
+use super::{Kind, MOST_PROBLEMS, Parse, Parser, Skip};
 use crate::Kernel;
 use crate::entity::{Buf, Reg, Var};
 use crate::kernel::{Affine, BinOp, BufDecl, Expr, For, KernelBuilder, Role, Stmt, Test, Ty, UnOp};
@@ -90,7 +90,7 @@ impl<'a> Parser<'a> {
                 self.expect("}")?;
                 return Ok((out, yields));
             }
-            if self.peek().kind == Kind::End || self.problems.len() >= super::MOST_PROBLEMS {
+            if self.peek().kind == Kind::End || self.problems.len() >= MOST_PROBLEMS {
                 return Err(self.expected("'}'"));
             }
             let start = self.at;

@@ -1,6 +1,6 @@
 //! Programs.
 
-use super::{Kind, Parse, Parser, Skip};
+use super::{Kind, MOST_PROBLEMS, Parse, Parser, Skip};
 use crate::Kernel;
 use crate::entity::Slot;
 use crate::program::{Call, Program, SlotData, Space};
@@ -39,7 +39,7 @@ impl<'a> Parser<'a> {
             let start = self.at;
             let done = if self.eat("call") { self.call(&mut p, &scope) } else { self.slot(&mut p, &mut scope) };
             if let Err(Skip) = done {
-                if self.problems.len() >= super::MOST_PROBLEMS {
+                if self.problems.len() >= MOST_PROBLEMS {
                     break;
                 }
                 self.recover(start);

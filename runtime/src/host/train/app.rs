@@ -16,14 +16,14 @@ use super::trainer::Trainer;
 use crate::abi::MAX_WORKERS;
 use crate::host::args::{Path, lossy};
 use crate::host::failure::{self, Failure};
-use crate::host::{Error, Kind, MAX_FILE_BYTES, app, cifar};
+use crate::host::{Error, Kind, MAX_FILE_BYTES, cifar, system};
 use crate::train::Train;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 /// What the program needs of the system, beside what any program here does.
-pub trait System: app::System {
+pub trait System: system::System {
     /// Makes a folder if it is not there.
     fn make_folder(&self, path: Path) -> Result<(), Error>;
     /// Names of what is in a folder.

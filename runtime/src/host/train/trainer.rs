@@ -2,9 +2,9 @@
 
 use super::progress::Outcome;
 use crate::abi::{MAX_WORKERS, NOT_FINITE, OK, Par};
+use crate::host::descriptor::text;
 use crate::host::engine::Arena;
 use crate::host::pool::Pool;
-use crate::host::report::text;
 use crate::host::{Error, Kind, topk};
 use crate::train::{self, LOGITS_AT, Means, State, Tensor, Train};
 use alloc::format;

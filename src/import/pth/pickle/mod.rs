@@ -11,7 +11,7 @@ mod opcodes;
 
 use super::malformed;
 use crate::import::Element;
-use crate::import::state_dict::MAX_RANK;
+use crate::import::MAX_RANK;
 use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Place};
 use std::collections::HashMap;
