@@ -249,7 +249,7 @@ pub const CODES: &[(&str, &str)] = &[
     ),
     (
         "E0606",
-        "An access of a kernel could not be proven to lie inside its buffer. The message names the dimension, the index form, the value that it may reach and the length; the notes give the ranges of the loop variables. Narrow the loop's bounds: lo may be a max and hi a min of several forms, and the proof uses them.",
+        "An access of a kernel could not be proven to lie inside its buffer. The message names the dimension, the index form, the value that it may reach and the length; the notes give the ranges of the loop variables. Narrow the loop's bounds: lo may be a max and hi a min of several forms, and the proof uses them. A kernel whose proofs take more than a million steps is refused as well: it has too many accesses that differ by more than numbers.",
     ),
     (
         "E0607",

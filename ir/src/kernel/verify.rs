@@ -12,7 +12,7 @@
 //!   use; nothing is stored to an `in` parameter.
 //!
 //! Proofs, for every value that the variables can take. What cannot be proven is rejected, so a rejected kernel
-//! may be right, but an accepted one is never wrong:
+//! may be right, but an accepted one is never wrong. What takes too many steps is not proven (E0606):
 //! - **K6** (E0606) Every load and store lies inside its buffer in each dimension, also through views (`ranges.rs`);
 //!   no index and no loop bound overflows.
 //! - **K7** (E0607) An element of scratch or of an `out` parameter is read only after the same task has written it
@@ -36,7 +36,7 @@ use crate::diag::{Diagnostic, Diagnostics};
 use crate::entity::{Buf, Reg, Var};
 use cranelift_entity::{EntityRef, SecondaryMap};
 use disjoint::Accesses;
-use ranges::{Range, Ranges};
+use ranges::{MOST_STEPS, Range, Ranges};
 use written::Written;
 
 impl Kernel {
@@ -87,6 +87,12 @@ impl Prover<'_> {
                 self.error("E0608", message);
             }
         }
+        if self.ranges.is_exhausted() {
+            // Whatever else was said may be for want of steps.
+            self.out = Diagnostics::default();
+            self.loops.clear();
+            self.error("E0606", format!("its accesses are not proven within {MOST_STEPS} steps"));
+        }
     }
 
     fn error(&mut self, code: &'static str, message: String) {
@@ -104,7 +110,7 @@ impl Prover<'_> {
 
     fn block(&mut self, stmts: &[Stmt]) {
         for s in stmts {
-            if self.out.0.len() >= MAX_ERRORS {
+            if self.out.0.len() >= MAX_ERRORS || self.ranges.is_exhausted() {
                 return;
             }
             match s {
@@ -177,7 +183,7 @@ impl Prover<'_> {
                     self.error("E0607", message);
                 }
             }
-            Role::InOut => self.shared.add(root, false, &at, lanes, &self.ranges),
+            Role::InOut => self.shared.add(root, false, &at, lanes, &mut self.ranges),
             Role::In | Role::View => {}
         }
     }
@@ -194,7 +200,7 @@ impl Prover<'_> {
             self.written.add(root, &at, lanes, &mut self.ranges);
         }
         if matches!(role, Role::Out | Role::InOut) {
-            self.shared.add(root, true, &at, lanes, &self.ranges);
+            self.shared.add(root, true, &at, lanes, &mut self.ranges);
         }
     }
 

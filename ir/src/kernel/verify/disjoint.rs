@@ -35,7 +35,7 @@ pub struct Accesses(Vec<Group>);
 const MAX_ALIKE: usize = 32;
 
 impl Accesses {
-    pub fn add(&mut self, buf: Buf, writes: bool, at: &[Affine], lanes: u32, ranges: &Ranges) {
+    pub fn add(&mut self, buf: Buf, writes: bool, at: &[Affine], lanes: u32, ranges: &mut Ranges) {
         let offset = |(d, a): (usize, &Affine)| {
             let width = if d + 1 == at.len() { i64::from(lanes) } else { 1 };
             Range { lo: a.offset(), hi: a.offset() + width - 1 }
@@ -50,6 +50,7 @@ impl Accesses {
         };
         // Unrolled stores grow together; the last groups are the likeliest.
         loop {
+            ranges.spend(self.0.len());
             let alike: Vec<usize> = (0..self.0.len()).rev().filter(|&i| self.0[i].is_alike(&group)).collect();
             let found = alike.iter().copied().find(|&i| self.0[i].adjoins(&group));
             let Some(i) = found.or(alike.get(MAX_ALIKE).copied()) else { break };
@@ -82,7 +83,8 @@ impl Accesses {
         while let Some(first) = left.pop() {
             let mut part = vec![first];
             let mut i = 0;
-            while i < part.len() {
+            while i < part.len() && !ranges.is_exhausted() {
+                ranges.spend(left.len());
                 let meets = |(g, extent): &(&Group, Vec<Range>)| {
                     let (h, other): &(&Group, Vec<Range>) = &part[i];
                     let overlap = |(a, b): (&Range, &Range)| a.lo <= b.hi && b.lo <= a.hi;
@@ -151,6 +153,7 @@ const MAX_CANDIDATES: usize = 64;
 fn span<'g>(sums: impl Iterator<Item = (&'g Affine, Range, &'g Group)>, ranges: &mut Ranges) -> Option<i64> {
     let (mut lo, mut hi) = (i64::MAX, i64::MIN);
     for (form, offset, group) in sums {
+        ranges.spend(1);
         let range = ranges.with_facts(&group.facts, |r| r.range(form));
         if range.lo == i64::MIN || range.hi == i64::MAX {
             return None;

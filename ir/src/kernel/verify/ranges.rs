@@ -52,10 +52,15 @@ pub struct Ranges {
     known: Vec<HashMap<Affine, i64>>,
     /// Steps left for the question at hand.
     fuel: u32,
+    /// Steps left for the whole kernel.
+    left: u64,
 }
 
 /// Steps that one question may take. Real kernels need fewer than a hundred.
 const FUEL: u32 = 5_000;
+
+/// Steps that all proofs of a kernel may take, so that none takes minutes or gigabytes. Real kernels need fewer than 30,000.
+pub const MOST_STEPS: u64 = 1_000_000;
 
 /// Forms with larger numbers are given up, so that nothing here overflows.
 const LARGEST: u64 = 1 << 60;
@@ -71,7 +76,17 @@ impl Ranges {
             opened: Vec::new(),
             known: vec![HashMap::new()],
             fuel: 0,
+            left: MOST_STEPS,
         }
+    }
+
+    /// Takes so many steps from what is left for this kernel. Without any left, nothing is proven any more.
+    pub fn spend(&mut self, steps: usize) {
+        self.left = self.left.saturating_sub(steps as u64);
+    }
+
+    pub fn is_exhausted(&self) -> bool {
+        self.left == 0
     }
 
     /// Smallest and largest value found for `e`.
@@ -221,10 +236,11 @@ impl Ranges {
         }
         let found = self.known.last().and_then(|k| k.get(&part)).copied();
         let bound = found.unwrap_or_else(|| {
-            if self.fuel == 0 {
+            if self.fuel == 0 || self.is_exhausted() {
                 return i64::MAX;
             }
             self.fuel -= 1;
+            self.spend(1);
             let bound = self.search(&part);
             if let (Some(k), true) = (self.known.last_mut(), self.fuel > 0) {
                 k.insert(part, bound);

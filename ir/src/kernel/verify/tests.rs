@@ -433,3 +433,25 @@ fn the_least_number_is_too_large() {
     k.store(y, &[t * i64::MIN], one);
     assert_eq!(k.finish().verify().0[0].code, "E0604");
 }
+
+/// Right, but each store leaves a box apart, which is compared with all others.
+#[test]
+fn proofs_that_take_too_long_are_given_up() {
+    let scattered = |stores: i64| {
+        let mut k = KernelBuilder::new("scattered");
+        let y = k.param("y", F32, &[1], Role::Out);
+        let s = k.scratch("s", F32, &[2 * stores]);
+        let one = k.constant(F32, 1, 1.0);
+        k.tasks(1);
+        for i in 0..stores {
+            k.store(s, &[(2 * i).into()], one);
+        }
+        let v = k.load(s, &[0.into()]);
+        k.store(y, &[0.into()], v);
+        k.finish()
+    };
+    proven(&scattered(200));
+    let d = scattered(4_000).verify();
+    assert_eq!((d.0.len(), d.0[0].code), (1, "E0606"), "{d}");
+    assert!(d.0[0].message.contains("not proven within 1000000 steps"), "{d}");
+}

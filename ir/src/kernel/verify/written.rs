@@ -74,6 +74,7 @@ impl Written {
 
     /// Whether all of these elements have certainly been written.
     pub fn covers(&self, buf: Buf, at: &[Affine], lanes: u32, ranges: &mut Ranges) -> bool {
+        ranges.spend(self.boxes[buf].len());
         self.boxes[buf].iter().any(|cuboid| {
             cuboid.iter().zip(at).enumerate().all(|(d, (interval, a))| {
                 let last = if d + 1 == at.len() { a + (i64::from(lanes) - 1) } else { a.clone() };
@@ -87,9 +88,10 @@ impl Written {
     pub fn insert(&mut self, buf: Buf, mut cuboid: Cuboid, ranges: &mut Ranges) {
         let start = self.blocks.iter().find(|(b, _)| *b == buf).map_or(0, |(_, n)| *n);
         let boxes = &mut self.boxes[buf];
-        while let Some((i, united)) =
-            (start..boxes.len()).rev().find_map(|i| Some((i, unite(&boxes[i], &cuboid, ranges)?)))
-        {
+        loop {
+            ranges.spend(boxes.len() - start);
+            let united = (start..boxes.len()).rev().find_map(|i| Some((i, unite(&boxes[i], &cuboid, ranges)?)));
+            let Some((i, united)) = united else { break };
             boxes.swap_remove(i);
             cuboid = united;
         }
