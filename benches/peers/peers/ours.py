@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -72,19 +73,8 @@ class Executable:
         return self.path.stat().st_size
 
     def _measure_memory(self) -> None:
-        """The peak of a process is lost when it ends, so it is read over and over while the process lives.
-
-        getrusage would do, were it not that Linux lets a new process inherit the peak of the one it was started from.
-        """
-        process = subprocess.Popen(self._bench_command(warmup=2, iterations=3), stdout=subprocess.PIPE, text=True)
-        status = Path(f"/proc/{process.pid}/status")
-        while process.poll() is None:
-            for line in status.read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    self.peak_kib = max(self.peak_kib, int(line.split()[1]))
-            time.sleep(0.0005)
-        self.run_ms = _json(process.stdout.read(), self.path)["median_ms"]
-        process.stdout.close()
+        said, self.peak_kib = watched(self._bench_command(warmup=2, iterations=3), every_s=0.0005)
+        self.run_ms = _json(said, self.path)["median_ms"]
 
     def _bench(self, warmup: int, iterations: int) -> dict:
         return _json(call(self._bench_command(warmup, iterations)), self.path)
@@ -107,6 +97,29 @@ def call(command: list[object]) -> str:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}, nothing said"]
         raise Failed(f"{Path(words[0]).name} {words[1]}: {said[0]}")
     return done.stdout
+
+
+def watched(command: list[object], every_s: float) -> tuple[str, int]:
+    """Standard output of a command, and the most memory that it held, KiB, looked at again and again.
+
+    The peak of a process is lost when it ends, so it is read over and over while the process lives. getrusage would do,
+    were it not that Linux lets a new process inherit the peak of the one it was started from.
+    """
+    peak_kib = 0
+    with tempfile.TemporaryFile("w+") as said:  # a pipe would have to be read meanwhile
+        process = subprocess.Popen(list(map(str, command)), stdout=said, stderr=subprocess.DEVNULL)
+        try:
+            status = Path(f"/proc/{process.pid}/status")
+            while process.poll() is None:
+                for line in status.read_text().splitlines():
+                    if line.startswith("VmHWM:"):
+                        peak_kib = max(peak_kib, int(line.split()[1]))
+                time.sleep(every_s)
+        finally:
+            process.kill()
+            process.wait()
+        said.seek(0)
+        return said.read(), peak_kib
 
 
 def _json(text: str, path: Path) -> dict:

@@ -11,10 +11,7 @@ import argparse
 import json
 import math
 import random
-import subprocess
 import sys
-import tempfile
-import time
 from pathlib import Path
 
 from . import machine  # first: it keeps numpy to one thread
@@ -22,7 +19,7 @@ from . import options, race, table
 from .cases import Case
 from .engines import TRAINERS
 from .files import HOME, Files
-from .ours import call
+from .ours import call, watched
 from .race import Row
 from .worker import Failed, Worker, absent, version
 
@@ -59,23 +56,11 @@ class Step:
         pass
 
     def _bench(self, warmup: int, iterations: int) -> dict:
-        """One run of the command; its peak of memory is lost when it ends, so it is read while the command lives."""
-        command = [self.rescc, "bench", self.model, "--train", "--batch", self.case.batch, "--threads", self.case.threads,
-                   "--target", "native", "--warmup", warmup, "--iterations", iterations, "--json"]
-        with tempfile.TemporaryFile("w+") as said:  # a pipe would have to be read meanwhile
-            process = subprocess.Popen(list(map(str, command)), stdout=said, stderr=subprocess.DEVNULL)
-            try:
-                status = Path(f"/proc/{process.pid}/status")
-                while process.poll() is None:
-                    for line in status.read_text().splitlines():
-                        if line.startswith("VmHWM:"):
-                            self.peak_kib = max(self.peak_kib, int(line.split()[1]))
-                    time.sleep(0.01)
-            finally:
-                process.kill()
-                process.wait()
-            said.seek(0)
-            reply = json.load(said)
+        said, peak_kib = watched([
+            self.rescc, "bench", self.model, "--train", "--batch", self.case.batch, "--threads", self.case.threads,
+            "--target", "native", "--warmup", warmup, "--iterations", iterations, "--json"], every_s=0.05)
+        self.peak_kib = max(self.peak_kib, peak_kib)
+        reply = json.loads(said)
         if not reply["ok"]:
             raise Failed(reply["diagnostics"][0]["message"])
         return reply["result"]["runs"][0]
