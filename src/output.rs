@@ -104,11 +104,9 @@ impl Output {
                 }
                 _ => {}
             }
-            let temp = tempfile::Builder::new()
-                .prefix(".rescc-")
-                .permissions(Permissions::from_mode(mode as u32))
-                .tempfile_in(parent(&path))?;
-            unfinished().push(temp.path().to_path_buf());
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(".rescc-").permissions(Permissions::from_mode(mode as u32));
+            let temp = begin(|| builder.tempfile_in(parent(&path)), NamedTempFile::path)?;
             Ok(Sink::Beside(BufWriter::with_capacity(1 << 18, temp)))
         };
         let sink = open().map_err(|e| failure(&path, 0, &e))?;
@@ -171,23 +169,19 @@ impl Folder {
     ///
     /// Errors: E0803.
     pub fn beside(path: &Path) -> Result<Folder, Failure> {
-        let made = tempfile::Builder::new().prefix(".rescc-").tempdir_in(parent(path));
-        made.map(Folder::of).map_err(|e| failure(path, 0, &e))
+        let made = begin(|| tempfile::Builder::new().prefix(".rescc-").tempdir_in(parent(path)), TempDir::path);
+        made.map(Folder).map_err(|e| failure(path, 0, &e))
     }
 
     /// Where nothing that is made stays.
     ///
     /// Errors: E0803.
     pub fn temporary() -> Result<Folder, Failure> {
-        tempfile::Builder::new().prefix("rescc-").tempdir().map(Folder::of).map_err(|e| {
+        let made = begin(|| tempfile::Builder::new().prefix("rescc-").tempdir(), TempDir::path);
+        made.map(Folder).map_err(|e| {
             let text = format!("cannot make a temporary folder: {}", reason(&e));
             Diagnostic::error("E0803", text).class(Class::Output).help("set TMPDIR to a folder with room").into()
         })
-    }
-
-    fn of(made: TempDir) -> Folder {
-        unfinished().push(made.path().to_path_buf());
-        Folder(made)
     }
 
     pub fn path(&self) -> &Path {
@@ -259,7 +253,9 @@ pub fn remove_unfinished_on_signals() {
                 NOTED.store(signal, Ordering::Relaxed);
                 continue;
             }
-            unfinished().iter().for_each(|path| remove(path));
+            // The list stays locked, so that nothing is begun until the process has ended.
+            let list = unfinished();
+            list.iter().for_each(|path| remove(path));
             std::process::exit(128 + signal);
         }
     });
@@ -273,11 +269,18 @@ fn remove(path: &Path) {
         return;
     }
     for _ in 0..MOST_TRIES {
-        match fs::remove_dir_all(path) {
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-            _ => break,
+        if fs::remove_dir_all(path).is_ok() || !path.exists() {
+            break;
         }
     }
+}
+
+/// Makes a temporary file or folder and lists it, with no moment between at which a signal would find it unlisted.
+fn begin<T>(make: impl FnOnce() -> io::Result<T>, path: impl FnOnce(&T) -> &Path) -> io::Result<T> {
+    let mut list = unfinished();
+    let made = make()?;
+    list.push(path(&made).to_path_buf());
+    Ok(made)
 }
 
 fn unfinished() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
