@@ -16,7 +16,7 @@ pub enum Layout {
     /// `OIhw8i16o`: a convolution filter [O,I,R,S] in panels of `oc` output channels, each panel one stream in
     /// reading order: [O/oc, I/ic, R, S, ic, oc]. Both must divide.
     Filter { ic: u32, oc: u32 },
-    /// `spaced`: transformed tiles [N, strips, points, C/b, tiles, b] with one more tile or block or both, filled with
+    /// `spaced`, padded against cache conflicts: transformed tiles [N, strips, points, C/b, tiles, b] with one more tile or block or both, filled with
     /// zeros, where points would lie a multiple of 1 KiB apart, as the sizes of networks make them: all points of a tile
     /// are written one after the other, and more of them would share a set of the first cache than it has ways.
     Spaced,

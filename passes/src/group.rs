@@ -13,8 +13,8 @@ const FEW: u64 = 4;
 /// Ops that divide by the number of images.
 const COUNTS_IMAGES: [&str; 2] = ["batch_norm_grad_input", "cross_entropy_grad"];
 
-/// Whether some node makes one thing of all images, the statistics of a batch or the gradient of a weight, or counts
-/// them. A graph that fixes their number is no graph of single images either.
+/// Whether groups of images would give another result: some node reduces over the batch (its statistics, the gradient of a
+/// weight) or scales by its size. A graph that fixes the number of images is no graph of single ones either.
 fn mixes_images(graph: &Graph) -> bool {
     let is_batch = |v: &Value| graph.ty(*v).shape.first() == Some(&Dim::N);
     if !graph.inputs.iter().any(is_batch) {

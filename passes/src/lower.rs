@@ -153,7 +153,7 @@ impl<'a> Lowerer<'a> {
         }
     }
 
-    /// The first output that a node's result is, is computed where the caller wants it.
+    /// A result is written straight into the first output that it is; further outputs are copies.
     fn outputs(&mut self) {
         for (i, &v) in self.g.outputs.iter().enumerate() {
             let space = Space::Output(u32::try_from(i).expect("invariant: outputs are few"));

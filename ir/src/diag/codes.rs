@@ -44,10 +44,7 @@ pub const CODES: &[(&str, &str)] = &[
         "E0014",
         "The type written after the colon is not the one that follows from operands and attributes. Types in the text are checked, not trusted.",
     ),
-    (
-        "E0101",
-        "A value is read before it is computed, or by nobody's account. The order of a graph must be topological.",
-    ),
+    ("E0101", "A value is read before it is computed, or is never computed. The order of a graph must be topological."),
     ("E0102", "Names of values are unique and not empty."),
     ("E0103", "A node has another number of operands than its op takes."),
     ("E0104", "A node lacks an attribute of its op, or has one too many or of another kind."),

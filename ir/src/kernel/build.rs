@@ -121,23 +121,29 @@ impl KernelBuilder {
         self.let_(Ty { dtype, lanes }, Expr::Const(c))
     }
 
+    /// The value of an index form, as a scalar.
     pub fn index(&mut self, dtype: DType, at: impl Into<Affine>) -> Reg {
         self.let_(Ty { dtype, lanes: 1 }, Expr::Index(at.into()))
     }
 
+    /// One element: an index for each dimension of `buf`, a buffer or a view.
     pub fn load(&mut self, buf: Buf, at: &[Affine]) -> Reg {
         self.load_vec(buf, 1, at)
     }
 
+    /// `lanes` elements from `at` on, along the last dimension.
     pub fn load_vec(&mut self, buf: Buf, lanes: u32, at: &[Affine]) -> Reg {
         let dtype = self.kernel.bufs[buf].dtype;
         self.let_(Ty { dtype, lanes }, Expr::Load { buf, at: at.to_vec() })
     }
 
+    /// As many elements as `value` has lanes, from `at` on, along the last dimension.
     pub fn store(&mut self, buf: Buf, at: &[Affine], value: Reg) {
         self.push(Stmt::Store { buf, at: at.to_vec(), value });
     }
 
+    /// `of` with `at` as its origin. A compiler cannot see where an `opaque` one begins, so it does not merge its loads with
+    /// those of its neighbours.
     pub fn view(&mut self, of: Buf, at: &[Affine], opaque: bool) -> Buf {
         let decl = BufDecl {
             name: format!("{}_v", self.kernel.bufs[of].name),
@@ -153,8 +159,8 @@ impl KernelBuilder {
         self.push(Stmt::Prefetch { buf, at: at.to_vec() });
     }
 
-    /// Fetches the part of `elements` f32 that is due to sharer `number` of `of`, who go through them one after the other.
-    /// `at` is the index of an element that begins a line.
+    /// Prefetches share `number` of `of` equal shares of `elements` consecutive f32. `at` maps the number of an element that
+    /// begins a cache line to its index.
     pub fn prefetch_part(
         &mut self,
         buf: Buf,

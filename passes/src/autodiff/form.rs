@@ -19,7 +19,7 @@ use ir::types::Dim;
 use ir::{DType, Diagnostic, Diagnostics, Graph, Layout, TensorType};
 use std::collections::{HashMap, HashSet};
 
-/// Tensors of the state with the parameter that is each.
+/// Tensors of the state, each with the graph parameter that holds it.
 pub struct State {
     pub parameters: Vec<(String, Value)>,
     pub statistics: Vec<(String, Value)>,
@@ -126,7 +126,7 @@ pub struct Form<'a> {
     pub lr: Value,
     /// Inputs that are trained, in order.
     pub parameters: Vec<Value>,
-    /// Of each of those.
+    /// The momentum of each.
     pub momentum: HashMap<Value, Value>,
     /// The statistic tensors in order, with the value that leaves the step.
     statistics: Vec<(String, Value)>,

@@ -73,7 +73,7 @@ fn greedy(p: &Program) -> Option<Vec<usize>> {
     for (i, uses) in uses.iter().enumerate() {
         uses.iter().filter(|(_, writes)| !writes).for_each(|(s, _)| unread[*s].push(i));
     }
-    // What a call adds to the live bytes. It is the smaller once the call is the last that reads something.
+    // What a call adds to the live bytes. It falls when the call becomes the last reader of an operand.
     let bytes = |s: Slot| p.slots[s].len_bytes().cast_signed();
     let adds =
         |s: Slot, writes: bool, readers: usize| if writes { bytes(s) } else { -bytes(s) * i64::from(readers == 1) };

@@ -216,7 +216,7 @@ impl<'a> Step<'a> {
         for (i, item) in items.iter().enumerate().filter(|(_, item)| item.again) {
             for &v in self.g.nodes[item.node].results.iter().filter(|&&v| self.root[v] == v) {
                 change[i] += self.bytes[v];
-                // What was added at a place is taken away after another: the sum never becomes negative.
+                // Differences of neighbours, wrapping: what is taken away was added before, so no sum is negative.
                 change[last[v] as usize + 1] = change[last[v] as usize + 1].wrapping_sub(self.bytes[v]);
             }
         }

@@ -95,8 +95,8 @@ impl Cut {
                 let (input, output) = (self.var(), self.var());
                 self.pay_blocked(input, c(1, 0) - c(0, 0));
                 self.pay_blocked(output, c(1, 1) - c(1, 0));
-                // Not negative for all that templates offer: equal layouts never cost more than a mixture. A mixture
-                // that were better is taken for as good.
+                // A cut needs submodular costs, c01 + c10 ≥ c00 + c11, and what templates offer is: equal layouts cost no
+                // more than a mixture. Where an offer breaks that, the difference counts as 0.
                 self.pay(input, output, c(0, 1) + c(1, 0) - c(0, 0) - c(1, 1));
                 (input, output)
             }

@@ -21,7 +21,7 @@ pub struct Rows {
 impl Rows {
     /// Fetches the part of register tile `number` of `of`.
     pub fn fetch(&self, k: &mut KernelBuilder, number: &Affine, of: i64) {
-        // Whole lines.
+        // Rounded up, so that every block begins on a line.
         let of_block = (self.elements + LINE - 1) / LINE * LINE;
         k.prefetch_part(self.buf, self.blocks * of_block, number, of, |element| {
             let block = &self.block + element.floordiv(of_block);
