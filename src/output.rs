@@ -115,18 +115,34 @@ impl Output {
 
     /// Puts the file in its place.
     pub fn commit(mut self) -> Result<(), Failure> {
-        self.flush().map_err(|e| failure(&self.path, self.written, &e))?;
-        let (path, written) = (self.path.clone(), self.written);
-        let Sink::Beside(w) = &mut self.sink else { return Ok(()) };
-        let mut commit = || -> io::Result<()> {
-            w.get_ref().as_file().sync_all()?;
-            fs::rename(w.get_ref().path(), &path)?;
-            w.get_mut().disable_cleanup(true);
-            // A rename is durable once its directory is; not every file system can do that.
-            let _ = File::open(parent(&path)).and_then(|d| d.sync_all());
-            Ok(())
+        self.settle()?;
+        self.place()
+    }
+
+    /// Puts both files in their places: neither of them if the disk has no room for both.
+    pub fn commit_both(mut a: Output, mut b: Output) -> Result<(), Failure> {
+        a.settle()?;
+        b.settle()?;
+        a.place()?;
+        b.place()
+    }
+
+    /// All that was written is on the disk.
+    fn settle(&mut self) -> Result<(), Failure> {
+        let mut settle = || -> io::Result<()> {
+            self.flush()?;
+            if let Sink::Beside(w) = &self.sink { w.get_ref().as_file().sync_all() } else { Ok(()) }
         };
-        commit().map_err(|e| failure(&path, written, &e))
+        settle().map_err(|e| failure(&self.path, self.written, &e))
+    }
+
+    fn place(&mut self) -> Result<(), Failure> {
+        let Sink::Beside(w) = &mut self.sink else { return Ok(()) };
+        fs::rename(w.get_ref().path(), &self.path).map_err(|e| failure(&self.path, self.written, &e))?;
+        w.get_mut().disable_cleanup(true);
+        // A rename is durable once its directory is; not every file system can do that.
+        let _ = File::open(parent(&self.path)).and_then(|d| d.sync_all());
+        Ok(())
     }
 
     /// A [`Failure`] for an error met while writing to this output.
@@ -156,7 +172,10 @@ impl Write for Output {
 impl Drop for Output {
     fn drop(&mut self) {
         if let Sink::Beside(w) = &self.sink {
-            unfinished().retain(|p| p != w.get_ref().path());
+            // Listed until it is gone, as a signal may come in between.
+            let mut list = unfinished();
+            let _ = fs::remove_file(w.get_ref().path());
+            list.retain(|p| p != w.get_ref().path());
         }
     }
 }
@@ -216,9 +235,30 @@ pub fn print(text: &str) {
         if e.kind() == io::ErrorKind::BrokenPipe {
             std::process::exit(141);
         }
-        say(&format!("error[E0803]: cannot write to standard output: {}\n", reason(&e)));
-        std::process::exit(5);
+        unprintable(&e);
     }
+}
+
+/// Writes a line about work that goes on to standard output. A reader that has gone away is to training what a signal is:
+/// it finishes, with a checkpoint, and ends as other filters do.
+pub fn tell(text: &str) {
+    let mut out = io::stdout().lock();
+    let result = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let is_closed = result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+    drop(out);
+    if !is_closed {
+        return result.map_or_else(|e| unprintable(&e), |()| ());
+    }
+    if NOTES_FIRST.swap(false, Ordering::Relaxed) {
+        NOTED.store(signal_hook::consts::SIGPIPE, Ordering::Relaxed);
+    } else if signal().is_none() {
+        std::process::exit(141);
+    }
+}
+
+fn unprintable(e: &io::Error) {
+    say(&format!("error[E0803]: cannot write to standard output: {}\n", reason(e)));
+    std::process::exit(5);
 }
 
 /// Writes to standard error, if anybody listens.

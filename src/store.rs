@@ -272,9 +272,9 @@ pub fn save(
     graph.info.weights = Some(WeightsRef { file: file.into(), sha256 });
     let mut text = Output::create(path, Mode::Data)?;
     text.write_all(print(&graph).as_bytes()).map_err(|e| text.failure(&e))?;
-    out.out.commit()?;
-    text.commit()?;
-    Ok(Saved { rir: path.to_path_buf(), weights, weights_bytes: out.bytes })
+    let weights_bytes = out.bytes;
+    Output::commit_both(out.out, text)?;
+    Ok(Saved { rir: path.to_path_buf(), weights, weights_bytes })
 }
 
 /// A writer that hashes what passes.

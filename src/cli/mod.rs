@@ -140,7 +140,7 @@ impl Env {
         if self.json && !self.quiet {
             fields["schema"] = schema(verb).into();
             fields["event"] = event.into();
-            output::print(&format!("{fields}\n"));
+            output::tell(&format!("{fields}\n"));
         }
     }
 

@@ -21,6 +21,7 @@ use ir::{Diagnostic, Diagnostics};
 use passes::graph::MemoryGoal;
 use passes::pipeline::PassOptions;
 use serde_json::json;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -163,6 +164,8 @@ struct Setup {
     resumed: Option<Checkpoint>,
     warnings: Diagnostics,
     log: PathBuf,
+    /// Of the folder that the first rank writes to.
+    claim: Option<File>,
 }
 
 fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
@@ -189,11 +192,12 @@ fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
     }
     let pixels = pixels(&settings, &model, &set, dims)?;
     let log = args.log.clone().unwrap_or_else(|| args.out.join("log.csv"));
+    let mut claim = None;
     if group::leads(group) {
-        checkpoint::refuse_other_run(&args.out, resumed.as_ref().map(|c| c.path.as_path()))?;
         let traces = places(args, &log);
         traces.check(&args.out)?;
-        checkpoint::folder(&args.out)?;
+        claim = Some(checkpoint::claim(&args.out)?);
+        checkpoint::refuse_other_run(&args.out, resumed.as_ref().map(|c| c.path.as_path()))?;
         output::probe(&args.out.join("model.rir"))?;
         traces.probe()?;
     }
@@ -229,7 +233,7 @@ fn set_up(args: &Args, env: &Env, group: &dyn Group) -> Result<Setup, Failure> {
     let augment = Augment::new(&settings, pixels);
     let part = group::part(group, settings.batch);
     let source = Arc::new(Source { set, augment, settings, part });
-    Ok(Setup { model, source, test, codes, resumed, warnings, log })
+    Ok(Setup { model, source, test, codes, resumed, warnings, log, claim })
 }
 
 /// What a run leaves to look at.
@@ -239,7 +243,7 @@ fn places<'a>(args: &'a Args, log: &'a Path) -> Places<'a> {
 
 fn train(args: &Args, env: &Env, group: &dyn Group) -> Result<Done, Failure> {
     let setup = group::agree(group, set_up(args, env, group))?;
-    let Setup { model, source, test, codes, resumed, mut warnings, log } = setup;
+    let Setup { model, source, test, codes, resumed, mut warnings, log, claim: _claim } = setup;
     let s = &source.settings;
     let job = Job {
         group,

@@ -74,7 +74,7 @@ impl Bench<'_> {
         let pictures = cifar::training(self.cifar, spec.input)?;
         let test = Set::Cifar(cifar::evaluation(self.cifar, spec.input)?);
         let dir = self.out.join(name);
-        checkpoint::folder(&dir)?;
+        let _claim = checkpoint::claim(&dir)?;
         let model = self.initial(&dir, name, &spec)?;
         let pixels = Pixels::mean_picture(&pictures, pictures.labels.len());
         let set = Set::Cifar(pictures);

@@ -8,6 +8,7 @@ use ir::diag::Class;
 use ir::{Diagnostic, Diagnostics, Severity};
 use runtime::host::train::checkpoint;
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -137,6 +138,23 @@ pub fn refuse_other_run(dir: &Path, resumed: Option<&Path>) -> Result<(), Failur
     }
     let d = Diagnostic::error("E0909", format!("there is a run already: '{}'", newest.display())).class(Class::Usage);
     Err(d.help(format!("go on with --resume {}, or choose another --out", dir.display())).into())
+}
+
+/// Makes the folder of a run and keeps other processes from training in it until the result is dropped. Where the file
+/// system knows no locks, nobody is kept from anything.
+///
+/// Errors: E0803, E0909.
+pub fn claim(dir: &Path) -> Result<File, Failure> {
+    folder(dir)?;
+    let claim = File::open(dir).map_err(|e| output::failure(dir, 0, &e))?;
+    match claim.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let text = format!("another process trains in '{}' now", dir.display());
+            let d = Diagnostic::error("E0909", text).class(Class::Usage);
+            Err(d.help("wait for it, or choose another --out").into())
+        }
+        _ => Ok(claim),
+    }
 }
 
 /// Makes the folder of a run.

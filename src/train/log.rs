@@ -6,9 +6,10 @@
 use crate::output::{self, Mode};
 use crate::render::Failure;
 use ir::Diagnostic;
+use ir::diag::Class;
 use serde::Deserialize;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 const HEADINGS: &str = "iteration,epoch,lr,loss,train_error,test_error";
@@ -60,16 +61,41 @@ impl Table {
                 }
             }
         }
-        output::write(path, Mode::Data, text.as_bytes())?;
+        // A pipe's reader ends when the first that writes closes it.
+        let is_stream = output::is_stream(path);
+        if !is_stream {
+            output::write(path, Mode::Data, text.as_bytes())?;
+        }
         let file = File::options().append(true).open(path).map_err(|e| output::failure(path, 0, &e))?;
-        Ok(Table { path: path.to_path_buf(), file })
+        let mut table = Table { path: path.to_path_buf(), file };
+        if is_stream {
+            table.append(&text)?;
+        }
+        Ok(table)
     }
 
     /// Appends a line of numbers.
     ///
     /// Errors: E0803.
     pub fn write(&mut self, line: &str) -> Result<(), Failure> {
-        self.file.write_all(format!("{line}\n").as_bytes()).map_err(|e| output::failure(&self.path, 0, &e))
+        self.append(&format!("{line}\n"))?;
+        // On the disk before a checkpoint is that says it was written. Pipes have no disk.
+        let _ = self.file.sync_data();
+        Ok(())
+    }
+
+    fn append(&mut self, text: &str) -> Result<(), Failure> {
+        self.file.write_all(text.as_bytes()).map_err(|e| match e.kind() {
+            // Training does not end with the reader of its log as a filter ends with that of its result.
+            io::ErrorKind::BrokenPipe => {
+                let text = format!("cannot write '{}': nobody reads it any more", self.path.display());
+                Diagnostic::error("E0803", text)
+                    .class(Class::Output)
+                    .help("go on with --resume and another --log")
+                    .into()
+            }
+            _ => output::failure(&self.path, 0, &e),
+        })
     }
 }
 

@@ -148,13 +148,19 @@ impl Job<'_> {
             true => checkpoint::write(self.out, &run(progress), &step.state(), self.keep),
             false => Ok(checkpoint::place(self.out, progress.iteration)),
         };
+        // What ends a run for other reasons than its state loses no step of it.
+        let rescue = |step: &Step, progress: Progress| {
+            if step.is_finite() {
+                _ = save(step, progress);
+            }
+        };
         let (mut saved, mut skipped) = (from.map(|c| c.path.clone()), 0);
         let mut test_error = None;
         let mut evaluating = Duration::ZERO;
         let mut signal = group::signal(self.group, output::signal());
         while progress.iteration < s.iterations && signal.is_none() {
             let lr = progress.rate(s);
-            let batch = group::agree(self.group, feed.take()).inspect_err(|_| _ = save(&step, progress))?;
+            let batch = group::agree(self.group, feed.take()).inspect_err(|_| rescue(&step, progress))?;
             let outcome = step.run(self.group, &batch.x, &batch.labels, lr as f32);
             feed.give_back(batch);
             let mut norms = None;
@@ -181,12 +187,17 @@ impl Job<'_> {
                 && let Some(test) = self.test
             {
                 let begun = Instant::now();
-                test_error = Some(self.evaluate(&mut step, test)?);
+                let evaluated = self.evaluate(&mut step, test);
+                test_error = Some(evaluated.inspect_err(|_| {
+                    _ = traces.as_mut().map(|t| t.write(&line, norms.as_deref()));
+                    rescue(&step, progress);
+                })?);
                 evaluating += begun.elapsed();
                 line.test_error = test_error;
             }
             let mut keep = || -> Result<(), Failure> {
-                traces.as_mut().map(|t| t.write(&line, norms.as_deref())).transpose()?;
+                let written = traces.as_mut().map(|t| t.write(&line, norms.as_deref())).transpose();
+                written.inspect_err(|_| rescue(&step, progress))?;
                 if progress.iteration.is_multiple_of(self.every) && progress.iteration < s.iterations {
                     if !step.is_finite() {
                         return Err(self.not_finite(f32::NAN, &progress, &step, &save));

@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::mem::MaybeUninit;
-use core::ptr::{from_ref, null};
+use core::ptr::from_ref;
 use runtime::host::args::Path;
 use runtime::host::train::app::{self, System};
 use runtime::host::{Error, Kind};
@@ -63,9 +63,7 @@ impl System for Linux {
     fn signal(&self) -> Option<i32> {
         let no_time = [0u64; 2];
         // SAFETY: set and time live as long as the call, which writes nothing.
-        let signal = unsafe {
-            start::syscall4(SYS_RT_SIGTIMEDWAIT, (&raw const FINISH).addr(), 0, no_time.as_ptr().addr(), SET_BYTES)
-        };
+        let signal = unsafe { start::syscall4(SYS_RT_SIGTIMEDWAIT, exposed(&FINISH), 0, exposed(&no_time), SET_BYTES) };
         if signal <= 0 {
             return None;
         }
@@ -84,9 +82,14 @@ static FINISH: u64 = 1 << (2 - 1) | 1 << (15 - 1);
 /// And SIGPIPE, which would end a run whose progress nobody reads any more: instead, writing fails.
 static HELD: u64 = FINISH | 1 << (13 - 1);
 
+/// The address of what the kernel reads: exposed, or a compiler might drop what was written there.
+fn exposed<T>(data: &T) -> usize {
+    from_ref(data).expose_provenance()
+}
+
 /// Lets signals wait, those that ask to finish until [`System::signal`] takes one, or end the process at once: no handler
 /// runs. Threads that are started later do as this one.
 fn hold_signals(how: usize, set: &u64) {
     // SAFETY: the set lives as long as the call, which writes nothing.
-    unsafe { start::syscall4(SYS_RT_SIGPROCMASK, how, from_ref(set).addr(), null::<u64>().addr(), SET_BYTES) };
+    unsafe { start::syscall4(SYS_RT_SIGPROCMASK, how, exposed(set), 0, SET_BYTES) };
 }

@@ -1,10 +1,12 @@
 //! What a run of training refuses, and what it says; bad input costs nothing that was done.
 
-use super::{RECORD, SHORT, arguments, checkpoints_of, documents, results, set_up, train};
+use super::{LONG, RECORD, SHORT, arguments, checkpoints_of, documents, results, set_up, train};
 use crate::command::{Scratch, command, rescc};
 use crate::test;
 use libtest_mimic::Trial;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,6 +18,9 @@ pub fn tests() -> Vec<Trial> {
         test("hostile::train::checkpoints", checkpoints),
         test("hostile::train::a_run_goes_on_as_it_was_begun", other_beginnings),
         test("hostile::train::a_folder_takes_one_run", another_run),
+        test("hostile::train::a_folder_takes_one_process", another_process),
+        test("hostile::train::events_that_nobody_reads_any_more", unread_events),
+        test("hostile::train::a_log_that_nobody_reads_any_more", unread_log),
         test("hostile::train::places_that_cannot_be_written", places),
         test("hostile::train::a_log_that_goes_away", device),
         test("hostile::train::names_that_are_no_text", names),
@@ -114,6 +119,57 @@ fn another_run() {
     train(&dir, "run", &["--resume", &from]).fails(2, &["E0909", text]);
     assert!(results(&dir, "run") == before && checkpoints_of(&dir, "run").len() == 3);
     train(&dir, "run", &["--resume", &dir.path("run")]).succeeds();
+}
+
+/// Before the first checkpoint there is nothing else to see of a run.
+fn another_process() {
+    let dir = set_up();
+    std::fs::create_dir(dir.path("run")).unwrap();
+    let other = File::open(dir.path("run")).unwrap();
+    other.lock().unwrap();
+    train(&dir, "run", &SHORT).fails(2, &["E0909", "another process trains in", "--out"]);
+    assert_eq!(std::fs::read_dir(dir.path("run")).unwrap().count(), 0);
+    drop(other);
+    train(&dir, "run", &SHORT).succeeds();
+}
+
+/// A run that writes no checkpoint before its end, unless something is wrong.
+fn without_checkpoints(dir: &Scratch, more: &[&str]) -> Command {
+    let mut all = arguments(dir, "run", &[&LONG[..], more].concat());
+    let interval = all.iter().position(|a| a == "--recovery-interval").unwrap() + 1;
+    all[interval] = "1000k".into();
+    command(&all.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn steps_kept(dir: &Scratch) -> u64 {
+    let newest = rescc::train::checkpoint::newest(dir.path("run").as_ref()).map_err(|f| f.diagnostics);
+    newest.expect("a good checkpoint").0.run.progress.iteration
+}
+
+/// As a filter the process ends with its reader, but not without a checkpoint.
+fn unread_events() {
+    let dir = set_up();
+    let mut c = without_checkpoints(&dir, &["--json"]);
+    let mut child = c.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|l| l.contains("window")));
+    drop(said);
+    assert_eq!(child.wait().unwrap().code(), Some(141));
+    assert!(steps_kept(&dir) >= 50);
+}
+
+fn unread_log() {
+    let dir = set_up();
+    let pipe = dir.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut c = without_checkpoints(&dir, &["--log", &pipe]);
+    let child = c.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(File::open(&pipe).unwrap()).lines().take(3);
+    assert_eq!(lines.last().unwrap().unwrap().split(',').count(), 6);
+    let out = child.wait_with_output().unwrap();
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.code() == Some(5) && said.contains("nobody reads it any more"), "{said}");
+    assert!(steps_kept(&dir) >= 5);
 }
 
 /// All are said before anything is compiled.
