@@ -16,9 +16,10 @@ pub enum Layout {
     /// `OIhw8i16o`: a convolution filter [O,I,R,S] in panels of `oc` output channels, each panel one stream in
     /// reading order: [O/oc, I/ic, R, S, ic, oc]. Both must divide.
     Filter { ic: u32, oc: u32 },
-    /// `spaced`, padded against cache conflicts: transformed tiles [N, strips, points, C/b, tiles, b] with one more tile or block or both, filled with
-    /// zeros, where points would lie a multiple of 1 KiB apart, as the sizes of networks make them: all points of a tile
-    /// are written one after the other, and more of them would share a set of the first cache than it has ways.
+    /// `spaced`, padded against cache conflicts: transformed tiles [N, strips, points, C/b, tiles, b] with one more tile or
+    /// block or both, filled with zeros, where points would lie a multiple of 1 KiB apart, as the sizes of networks make
+    /// them: all points of a tile are written one after the other, and more of them would share a set of the first cache
+    /// than it has ways.
     Spaced,
     /// `Oi16o`: a matrix [O,I] in panels of `oc` rows: [⌈O/oc⌉, I, oc]; the last panel is filled up with zeros.
     Panel(u32),

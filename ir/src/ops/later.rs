@@ -1,4 +1,5 @@
-//! `later`, an optimisation barrier: y = x, and known only once `after` is. x, y: the same type, any shape and layout; of `after` nothing is read.
+//! `later`, an optimisation barrier: y = x, and known only once `after` is. x, y: the same type, any shape and layout; of
+//! `after` nothing is read.
 //!
 //! What is computed from y is another value than the same computed from x, and cannot come before `after`: so a graph
 //! says that something is computed again, and when. It moves no bytes: y lies where x does.

@@ -8,7 +8,7 @@
 //! | remote | bytes of lines that another core's cache holds, read or written |
 //! | L2, L3, DRAM | bytes that the call moves out of there (`traffic.rs`, `places.rs`), at the measured bandwidth |
 //!
-//! It is what `rescc bench`, `report` and `tune` say and start from. Passes choose before kernels are built, by the simpler
+//! It is what `rescc bench` and `report` show beside measurements. Passes choose before kernels are built, by the simpler
 //! numbers of templates' offers.
 //!
 //! Blocks are counted exactly (`nest.rs`); machine constants stand in one table (`machine.rs`). `rescc bench` prints
