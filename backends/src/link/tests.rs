@@ -25,8 +25,9 @@ fn symbol(o: &mut Object, name: &str, defined: bool) -> SymbolId {
 fn object(name: &str, code: &[u8], callee: Option<&str>) -> Vec<u8> {
     let mut o = Object::new(BinaryFormat::Elf, Architecture::X86_64, Endianness::Little);
     o.add_section(vec![], b".note.GNU-stack".to_vec(), SectionKind::Other);
-    let debug = o.add_section(vec![], b".debug_info".to_vec(), SectionKind::Debug);
-    o.append_section_data(debug, b"what debuggers read", 1);
+    // Any bytes are right in this one; a linker reads the others to say where an undefined symbol is used.
+    let debug = o.add_section(vec![], b".debug_str".to_vec(), SectionKind::DebugString);
+    o.append_section_data(debug, b"what debuggers read\0", 1);
     let text = o.section_id(StandardSection::Text);
     let own = symbol(&mut o, name, true);
     let mut bytes = code.to_vec();
