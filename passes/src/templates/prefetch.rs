@@ -11,25 +11,36 @@ pub struct Share {
     pub of: i64,
 }
 
+/// Lines that one step of a sum fetches, a few with each of its parts: a core has few places for lines on their way, and a
+/// burst that finds them taken holds up the multiply-adds behind it.
+pub struct Ahead {
+    buf: Buf,
+    lines: Vec<Vec<Affine>>,
+}
+
 impl Share {
-    /// Fetches this tile's part for its step number `step`. `next` is the index of the first weight to fetch;
-    /// a tile takes `steps` steps of `elements` weights each.
-    pub fn fetch(
-        &self,
-        k: &mut KernelBuilder,
-        weights: Buf,
-        mut next: impl AsMut<[Affine]>,
-        step: &Affine,
-        [steps, elements]: [i64; 2],
-    ) {
-        let lines = (elements + LINE * self.of - 1) / (LINE * self.of);
-        let position = (&self.number * steps + step) * (lines * LINE);
-        let index = next.as_mut();
-        let last = index.len() - 1;
-        let first = std::mem::take(&mut index[last]);
-        for line in 0..lines {
-            index[last] = &(&first + &position) + line * LINE;
-            k.prefetch(weights, index);
+    /// This tile's part for its step number `step`. `next` is the index of the first weight to fetch; a tile takes
+    /// `steps` steps of `elements` weights each.
+    pub fn ahead(&self, buf: Buf, next: &[Affine], step: &Affine, [steps, elements]: [i64; 2]) -> Ahead {
+        let count = (elements + LINE * self.of - 1) / (LINE * self.of);
+        let position = (&self.number * steps + step) * (count * LINE);
+        let last = next.len() - 1;
+        let line = |i: i64| {
+            let mut index = next.to_vec();
+            index[last] = &next[last] + &position + i * LINE;
+            index
+        };
+        Ahead { buf, lines: (0..count).map(line).collect() }
+    }
+}
+
+impl Ahead {
+    /// Fetches what is due with part `part` of `of` equal ones.
+    pub fn fetch(&self, k: &mut KernelBuilder, part: i64, of: i64) {
+        let is_due = |line: i64, lines: i64| line * of / lines == part;
+        let lines = self.lines.len() as i64;
+        for (_, index) in (0..).zip(&self.lines).filter(|&(line, _)| is_due(line, lines)) {
+            k.prefetch(self.buf, index);
         }
     }
 }

@@ -20,7 +20,7 @@
 mod blocking;
 
 use super::epilogue::{self, At};
-use super::prefetch::Share;
+use super::prefetch::{Ahead, Share};
 use super::tiling::Run;
 use super::{Offer, Request, vector_cost_ns};
 use blocking::{Band, Blocking};
@@ -271,8 +271,8 @@ impl<'a> Emitter<'a> {
         })
     }
 
-    /// Fetches a part of the weights that come after those at hand.
-    fn fetch_ahead(&self, k: &mut KernelBuilder, at: &Position, c: &Affine, r: &Affine) {
+    /// A part of the weights that come after those at hand.
+    fn ahead(&self, at: &Position, c: &Affine, r: &Affine) -> Ahead {
         let &[_, _, rows, columns, ic, oc] = &self.r.ctx.operands[1].physical()[..] else {
             unreachable!("invariant: packed filters have rank 6");
         };
@@ -280,7 +280,7 @@ impl<'a> Emitter<'a> {
         let zero = || Affine::constant(0);
         let next = [at.panel.clone(), at.k_start.clone(), zero(), zero(), zero(), (steps * elements).into()];
         let step = (c - &at.k_start) * rows + r;
-        at.share.fetch(k, self.operands[1], next, &step, [steps, elements]);
+        at.share.ahead(self.operands[1], &next, &step, [steps, elements])
     }
 
     /// The unrolled part: all columns of filter row `r`, all channels of block `c`, on input row `row`.
@@ -299,12 +299,13 @@ impl<'a> Emitter<'a> {
         let mut sums = sums.to_vec();
         // Opaque for the compile time alone: LLVM's loop strength reduction weighs every address against every other.
         let weights = k.view(self.operands[1], &[at.panel.clone(), c.clone(), r.clone(), zero(), zero(), zero()], true);
-        if self.blocking.fetches_ahead {
-            self.fetch_ahead(k, at, c, r);
-        }
+        let ahead = self.blocking.fetches_ahead.then(|| self.ahead(at, c, r));
+        let ic_block = self.blocking.ic_block;
+        let fetch = |k: &mut KernelBuilder, part: i64, of: i64| ahead.iter().for_each(|a| a.fetch(k, part, of));
         for s in 0..geometry.taps {
             let live: Vec<_> = at.pixels().filter(|&(_, [_, c])| !at.run.skip.contains(&(c, s))).collect();
             if live.is_empty() {
+                fetch(k, s, geometry.taps);
                 continue;
             }
             let column = &at.column * geometry.stride + geometry.column(0, s);
@@ -312,7 +313,8 @@ impl<'a> Emitter<'a> {
             let mut corner = vec![at.image.clone(), c.clone(), row.clone(), column];
             corner.extend((!plain).then(zero));
             let pixels = k.view(self.operands[0], &corner, geometry.taps > 1);
-            for i in 0..self.blocking.ic_block {
+            for i in 0..ic_block {
+                fetch(k, s * ic_block + i, geometry.taps * ic_block);
                 let w: Vec<Reg> = (0..blocks)
                     .map(|b| {
                         let index = [zero(), zero(), zero(), s.into(), i.into(), (b * block).into()];

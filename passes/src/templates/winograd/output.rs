@@ -6,13 +6,13 @@
 //! tiles goes through memory; and where the images of a batch are tasks enough, one kernel does both, and not even
 //! these do.
 //!
-//! The weights of a point are read once per strip: with a single strip the next point's are fetched ahead, a part by
+//! The weights of a point are read once per strip: with one or two strips the next point's are fetched ahead, a part by
 //! each register tile, and as many images share them as have products that stay in L2.
 
 use super::ahead::Rows;
 use super::blocks;
 use crate::templates::epilogue::{self, At};
-use crate::templates::prefetch::Share;
+use crate::templates::prefetch::{Ahead, Share};
 use crate::templates::{Offer, Request, tiling};
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
@@ -245,6 +245,23 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// What a register tile fetches for the next point with block `c` of channels: its shares of weights and tiles. Strips
+    /// after the second one find the weights near.
+    fn ahead(&self, k: &KernelBuilder, w: &Work, point: &Affine, c: &Affine, shares: &[Share; 2]) -> Vec<Ahead> {
+        if self.grid.strips() > 2 {
+            return Vec::new();
+        }
+        let (block, channel_blocks, zero) = (self.r.block(), self.v[3], || Affine::constant(0));
+        let [image, strip] = w.place.clone();
+        let weights = [w.panel.clone(), point + 1, zero(), zero()];
+        let tiles = [image, strip, point + 1, zero(), zero(), zero()];
+        let of_step = [block * self.blocks * block, k.shape(w.tiles)[4] * block];
+        vec![
+            shares[0].ahead(w.operands[1], &weights, c, [channel_blocks, of_step[0]]),
+            shares[1].ahead(w.tiles, &tiles, c, [channel_blocks, of_step[1]]),
+        ]
+    }
+
     fn register_tile(
         &self,
         k: &mut KernelBuilder,
@@ -252,12 +269,11 @@ impl<'a> Output<'a> {
         [i, j]: [&Affine; 2],
         tile: &Affine,
         pixels: i64,
-        [weights_ahead, tiles_ahead]: [Share; 2],
+        shares: [Share; 2],
     ) {
         let point = i * self.grid.points()[1] + j;
         let (block, lanes) = (self.r.block(), self.r.target.block);
         let channel_blocks = self.v[3];
-        let is_single_strip = self.grid.strips() == 1;
         let zero = || Affine::constant(0);
         let nothing = k.constant(DType::F32, lanes, 0.0);
         let start = vec![nothing; (pixels * self.blocks) as usize];
@@ -271,15 +287,9 @@ impl<'a> Output<'a> {
                 let tiles = k.view(w.tiles, &corner, false);
                 // Opaque for the compile time alone, as in direct convolution.
                 let weights = k.view(w.operands[1], &[w.panel.clone(), point.clone(), &c * block, zero()], true);
-                if is_single_strip {
-                    let next = [w.panel.clone(), &point + 1, zero(), zero()];
-                    weights_ahead.fetch(k, w.operands[1], next, &c, [channel_blocks, block * self.blocks * block]);
-                    let [image, strip] = w.place.clone();
-                    let next = [image, strip, &point + 1, zero(), zero(), zero()];
-                    let tiles_of_block = k.shape(w.tiles)[4];
-                    tiles_ahead.fetch(k, w.tiles, next, &c, [channel_blocks, tiles_of_block * block]);
-                }
+                let ahead = self.ahead(k, w, &point, &c, &shares);
                 for lane in 0..block {
+                    ahead.iter().for_each(|a| a.fetch(k, lane, block));
                     let u: Vec<Reg> = (0..self.blocks)
                         .map(|b| k.load_vec(weights, lanes, &[zero(), zero(), lane.into(), (b * block).into()]))
                         .collect();
