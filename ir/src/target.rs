@@ -21,6 +21,13 @@ pub struct Target {
     pub l1_bytes: u64,
     /// L2 cache of one core, bytes.
     pub l2_bytes: u64,
+    /// Clock under load, 10⁶ cycles a second.
+    pub mhz: u32,
+    /// What a process has of L3 from one inference to the next, bytes: others use it too.
+    pub l3_bytes: u64,
+    /// What one core reads from L3 and from memory while it computes, 10⁹ bytes a second.
+    pub l3_gb_per_s: u32,
+    pub memory_gb_per_s: u32,
 }
 
 /// `pixels` neighbouring output positions × `blocks` channel blocks, held in registers.
@@ -45,6 +52,10 @@ pub const X86_64_V2: Target = Target {
     tiles: &[tile(2, 2), tile(4, 1)],
     l1_bytes: 32 << 10,
     l2_bytes: 256 << 10,
+    mhz: 3000,
+    l3_bytes: 4 << 20,
+    l3_gb_per_s: 100,
+    memory_gb_per_s: 25,
 };
 
 /// AVX2 + FMA, 16 registers of 8 lanes.
@@ -58,9 +69,14 @@ pub const X86_64_V3: Target = Target {
     tiles: &[tile(6, 2), tile(4, 3), tile(8, 1)],
     l1_bytes: 32 << 10,
     l2_bytes: 512 << 10,
+    mhz: 3000,
+    l3_bytes: 4 << 20,
+    l3_gb_per_s: 100,
+    memory_gb_per_s: 25,
 };
 
-/// AVX-512, 32 registers of 16 lanes.
+/// AVX-512, 32 registers of 16 lanes. Clock, L3 and memory are those of Intel's server parts, which are slow beside such
+/// vectors: two cores of a Sapphire Rapids, 2026.
 pub const X86_64_V4: Target = Target {
     name: "x86-64-v4",
     llvm_cpu: "x86-64-v4",
@@ -71,6 +87,10 @@ pub const X86_64_V4: Target = Target {
     tiles: &[tile(12, 2), tile(8, 3), tile(28, 1)],
     l1_bytes: 32 << 10,
     l2_bytes: 1 << 20,
+    mhz: 2300,
+    l3_bytes: 16 << 20,
+    l3_gb_per_s: 24,
+    memory_gb_per_s: 10,
 };
 
 /// Every CPU target, weakest first.
@@ -81,9 +101,9 @@ impl Target {
         TARGETS.into_iter().find(|t| t.name == name)
     }
 
-    /// Multiply-adds of one core at 3 GHz: two a cycle and lane where the hardware fuses them.
+    /// Multiply-adds of one core: two a cycle and lane where the hardware fuses them.
     pub fn macs_per_ns(&self) -> f64 {
-        f64::from(self.lanes) * if self.has_fma { 6.0 } else { 3.0 }
+        f64::from(self.lanes * self.mhz) / 1e3 * if self.has_fma { 2.0 } else { 1.0 }
     }
 
     /// Widest number of pixels of a register tile with that many channel blocks.

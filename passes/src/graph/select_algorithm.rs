@@ -109,9 +109,11 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
         let sizes = [height, width, channels, g.ty(w).dims(1)[0]].map(u64::cast_signed);
         let tile =
             tiling::pick_tile(&cx.target, sizes[3] / i64::from(block), schedule.panel).ok_or(Keep::NotBlocked)?;
-        let is_cached = g.params.iter().map(|&p| g.ty(p).len_bytes(1)).sum::<u64>() <= CACHED_BYTES;
+        let of_network = g.params.iter().map(|&p| g.ty(p).len_bytes(1)).sum::<u64>();
+        let is_cached = of_network <= cx.target.l3_bytes;
         let (images, is_packed) = (cx.batch.cast_signed(), constant.contains(filter));
-        let problem = Problem { stride, sizes, images, is_cached, is_packed, target: &cx.target };
+        let is_halved = images == 1 && of_network <= 2 * cx.target.l2_bytes;
+        let problem = Problem { stride, sizes, images, is_cached, is_halved, is_packed, target: &cx.target };
         let is_free = schedule.winograd == 0;
         let best = [MAX_TILE, 2]
             .into_iter()
@@ -119,7 +121,7 @@ fn select(cx: &PassCtx, view: &GraphRef, n: Node, constant: &EntitySet<Value>) -
             .map(|m| problem.grid(m))
             .min_by(|a, b| problem.winograd_ns(a).total_cmp(&problem.winograd_ns(b)));
         let grid = best.expect("invariant: a schedule names one of the two");
-        if cx.winograd == Winograd::Auto && is_free && problem.winograd_ns(&grid) >= problem.direct_ns() {
+        if cx.winograd == Winograd::Auto && is_free && problem.winograd_ns(&grid) >= problem.direct_ns() * CLEARLY {
             return Err(Keep::DirectIsFaster);
         }
         let is_one_kernel = winograd::is_one_kernel(&grid, images, [sizes[2], sizes[3]], &cx.target);
@@ -159,8 +161,8 @@ fn select_gradient(cx: &PassCtx, view: &GraphRef, n: Node) -> Verdict<Keep> {
             return Err(Keep::NotBlocked);
         }
         let sizes = [height, width, ic, oc];
-        let problem =
-            Problem { stride: Stride::One, sizes, images, is_cached: true, is_packed: true, target: &cx.target };
+        let (is_cached, is_halved, is_packed, target) = (true, false, true, &cx.target);
+        let problem = Problem { stride: Stride::One, sizes, images, is_cached, is_halved, is_packed, target };
         let mut grid = problem.grid(MAX_TILE);
         grid.cut_into_strips(winograd::LONG_SUM_OF_TILES);
         let ([i, j], [channels, outputs]) =
@@ -236,21 +238,25 @@ struct Problem<'a> {
     images: i64,
     /// All weights of the network stay in L3 from one inference to the next.
     is_cached: bool,
+    /// There is one image, and the weights stay in L2.
+    is_halved: bool,
     /// The weights are constant, hence transformed when the network is compiled.
     is_packed: bool,
     target: &'a Target,
 }
 
-/// Time of a byte of the transformed domain, written and read, and of a byte of weights from memory.
+/// Time of a byte of the transformed domain, written and read.
 const TRANSFORM_NS_PER_BYTE: f64 = 0.033;
-const WEIGHT_NS_PER_BYTE: f64 = 0.04;
-/// The same for weights that are still in L3, and how many may be: Winograd's are four times as many.
-const CACHED_NS_PER_BYTE: f64 = 0.01;
-const CACHED_BYTES: u64 = 4 << 20;
+/// Of computing and reading weights, the shorter is hidden behind the longer but for this share.
+const EXPOSED: f64 = 0.5;
+/// Winograd's method rounds more and has larger weights: it has to be that much faster.
+const CLEARLY: f64 = 0.95;
 /// Time of a transformed weight that is not constant: nine products in f64, many of them with 0.
 const WEIGHT_TRANSFORM_NS: f64 = 2.0;
-/// Strips shorter than this leave register tiles unfilled.
+/// Strips shorter than this leave register tiles unfilled. Halves of a small image may be shorter where both read weights
+/// from L2: two cores then need not hand each other the tiles.
 const FEWEST_TILES: i64 = 12;
+const FEWEST_TILES_OF_HALF: i64 = 8;
 
 impl Problem<'_> {
     /// Tiles of `m` outputs, with smaller ones where they do not divide the image. One strip if the weights are too
@@ -266,7 +272,8 @@ impl Problem<'_> {
         let mut grid = Grid { stride: self.stride, rows, columns, strip: count };
         let [i, j] = grid.points();
         if i * j * ic * oc * 4 <= 2 * self.target.l2_bytes.cast_signed() {
-            grid.cut_into_strips(FEWEST_TILES);
+            let of_half = if self.is_halved { (grid.tiles() / 2).max(FEWEST_TILES_OF_HALF) } else { FEWEST_TILES };
+            grid.cut_into_strips(of_half.min(FEWEST_TILES));
         }
         grid
     }
@@ -275,8 +282,11 @@ impl Problem<'_> {
         self.target.macs_per_ns() * 0.95
     }
 
-    fn weight_ns_per_byte(&self) -> f64 {
-        if self.is_cached { CACHED_NS_PER_BYTE } else { WEIGHT_NS_PER_BYTE }
+    /// Both together.
+    fn ns(&self, computing: f64, weights: i64) -> f64 {
+        let rate = if self.is_cached { self.target.l3_gb_per_s } else { self.target.memory_gb_per_s };
+        let reading = (weights * 4) as f64 / f64::from(rate);
+        computing.max(reading) + EXPOSED * computing.min(reading)
     }
 
     fn direct_ns(&self) -> f64 {
@@ -284,8 +294,7 @@ impl Problem<'_> {
         // Taps in the padding are skipped: at stride 2 an even image has them on one side.
         let skipped = if self.stride == Stride::One { 2 } else { 1 };
         let taps = (3 * height - skipped) * (3 * width - skipped);
-        (self.images * taps * ic * oc) as f64 / self.macs_per_ns()
-            + (9 * ic * oc * 4) as f64 * self.weight_ns_per_byte()
+        self.ns((self.images * taps * ic * oc) as f64 / self.macs_per_ns(), 9 * ic * oc)
     }
 
     fn winograd_ns(&self, grid: &Grid) -> f64 {
@@ -293,9 +302,8 @@ impl Problem<'_> {
         let [i, j] = grid.points();
         let products = self.images * grid.products();
         let transformed = self.images * grid.strips() * grid.tiles() * i * j * (ic + oc) * 4;
-        (products * ic * oc) as f64 / self.macs_per_ns()
-            + transformed as f64 * TRANSFORM_NS_PER_BYTE
-            + (i * j * ic * oc * 4) as f64 * self.weight_ns_per_byte()
-            + if self.is_packed { 0.0 } else { (i * j * ic * oc) as f64 * WEIGHT_TRANSFORM_NS }
+        let computing = (products * ic * oc) as f64 / self.macs_per_ns() + transformed as f64 * TRANSFORM_NS_PER_BYTE;
+        let weights = i * j * ic * oc;
+        self.ns(computing, weights) + if self.is_packed { 0.0 } else { weights as f64 * WEIGHT_TRANSFORM_NS }
     }
 }

@@ -178,10 +178,10 @@ pub fn build_conv(r: &Request) -> Option<Kernel> {
     Some(Output::new(r, offer, v)?.with_input())
 }
 
-/// Whether [`build_conv`] is the better way: images and strips are tasks enough for all workers, and what a task reads
-/// again and again, the tiles of a strip and all weights, stays near.
+/// Whether [`build_conv`] is the better way: images and strips are tasks enough for a handful of workers, and what a task
+/// reads again and again, the tiles of a strip and all weights, stays near.
 pub fn is_one_kernel(grid: &Grid, images: i64, [ic, oc]: [i64; 2], target: &Target) -> bool {
-    const ENOUGH_TASKS: i64 = 16;
+    const ENOUGH_TASKS: i64 = 12;
     let [i, j] = grid.points();
     let most = 2 * target.l2_bytes.cast_signed();
     let tiles = i * j * ic * grid.tiles() * 4;
