@@ -97,7 +97,8 @@ impl Blocking {
         // Blocks of equal height.
         let row_block = (rows + (rows + row_block - 1) / row_block - 1) / ((rows + row_block - 1) / row_block);
         let row_blocks = (rows + row_block - 1) / row_block;
-        let groups_wanted = (ENOUGH_TASKS + row_blocks - 1) / row_blocks;
+        // Each group of panels reads all rows, from the other core's cache too: nearly enough rows are enough.
+        let groups_wanted = (ENOUGH_TASKS / row_blocks).max(1);
         let panel_group = stated(schedule.panels, panels).unwrap_or((panels / groups_wanted).max(1));
         let bands = match row_block == rows && !flat {
             true => bands(tile, &row, &column),
