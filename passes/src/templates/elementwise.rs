@@ -1,7 +1,7 @@
-//! Element-wise maps, and the two halves of an option-A shortcut, as vector code.
+//! Element-wise maps, and every other pixel for a shortcut, as vector code.
 //!
 //! `relu`, its gradient, `clamp` and `add` do not care about layout: they run over the tensor as one row. `scale`,
-//! `scale_shift` with its epilogue, batch norms, `subsample`, `pad_channels` and their gradients work on channel blocks.
+//! `scale_shift` with its epilogue, batch norms, `subsample` and their gradients work on channel blocks.
 
 use super::epilogue;
 use super::{Offer, Request, vector_cost_ns};
@@ -26,16 +26,7 @@ pub fn offers(r: &Request) -> Vec<Offer> {
     };
     let dims = |t: &ir::op::BufType| t.dims.len() == 4 && t.dims[1] % r.block() == 0;
     let mut out = Vec::new();
-    let whole_blocks = match r.op.name {
-        "pad_channels" => {
-            r.ctx.attrs.int("before") % r.block() == 0 && dims(&r.ctx.operands[0]) && dims(&r.ctx.results[0])
-        }
-        "slice_channels" => {
-            r.ctx.attrs.int("start") % r.block() == 0 && dims(&r.ctx.operands[0]) && dims(&r.ctx.results[0])
-        }
-        _ => dims(&r.ctx.results[0]),
-    };
-    out.extend(whole_blocks.then(|| offer(Layout::Blocked(r.target.block))));
+    out.extend(dims(&r.ctx.results[0]).then(|| offer(Layout::Blocked(r.target.block))));
     out.extend(is_flat(r).then(|| offer(Layout::Plain)));
     out
 }
@@ -145,13 +136,6 @@ fn by_block(r: &Request) -> Kernel {
                 });
             });
         }
-        "slice_channels" => {
-            let from = &block + r.ctx.attrs.int("start") / i64::from(lanes);
-            each_pixel(&mut k, &mut |k, i, j| {
-                let v = k.load_vec(ins[0], lanes, &[image.clone(), from.clone(), i.clone(), j.clone(), 0.into()]);
-                k.store(out, &at(i, j), v);
-            });
-        }
         "subsample" => {
             let step = r.ctx.attrs.pair("step").map(u64::cast_signed);
             each_pixel(&mut k, &mut |k, i, j| {
@@ -159,21 +143,7 @@ fn by_block(r: &Request) -> Kernel {
                 k.store(out, &at(i, j), v);
             });
         }
-        _ => {
-            let before = r.ctx.attrs.int("before") / i64::from(lanes);
-            let zero = k.constant(DType::F32, lanes, 0.0);
-            each_pixel(&mut k, &mut |k, i, j| k.store(out, &at(i, j), zero));
-            // Runs once for the blocks that come from the input, not at all for the zeros around them.
-            let source = &block - before;
-            let (lo, hi) =
-                ([Affine::constant(0), source.clone()], [source + 1, Affine::constant(x.dims[1] / r.block())]);
-            k.for_(ir::kernel::build::max_of(lo), min_of(hi), |k, from| {
-                each_pixel(k, &mut |k, i, j| {
-                    let v = k.load_vec(ins[0], lanes, &[image.clone(), from.clone(), i.clone(), j.clone(), 0.into()]);
-                    k.store(out, &at(i, j), v);
-                });
-            });
-        }
+        name => unreachable!("invariant: the table lists no {name} for this template"),
     }
     k.finish()
 }

@@ -12,6 +12,7 @@ mod dense;
 mod dense_grad_weight;
 mod elementwise;
 mod epilogue;
+mod pad_channels;
 mod pool;
 mod pool_grad;
 mod prefetch;
@@ -83,12 +84,11 @@ static TABLE: &[Template] = &[
             "batch_norm_grad_input",
             "subsample",
             "subsample_grad",
-            "pad_channels",
-            "slice_channels",
         ],
         offers: elementwise::offers,
         build: elementwise::build,
     },
+    Template { ops: &["pad_channels", "slice_channels"], offers: pad_channels::offers, build: pad_channels::build },
     Template {
         ops: &["channel_moments", "channel_sum", "channel_dot", "batch_norm_grad_params"],
         offers: channels::offers,

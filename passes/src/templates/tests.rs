@@ -165,6 +165,28 @@ fn gradients_of_filters_equal_their_body() {
     ]);
 }
 
+#[test]
+fn moved_channels_equal_their_body() {
+    let moved = |op, x: [u64; 4], attrs: [(&'static str, i64); 2]| Case {
+        op,
+        operands: vec![x.to_vec()],
+        attrs: attrs.into_iter().map(|(name, n)| (name, Attr::Int(n))).collect(),
+        epilogue: vec![],
+    };
+    let pad = |x, before, after| moved("pad_channels", x, [("before", before), ("after", after)]);
+    let slice = |x, start, count| moved("slice_channels", x, [("start", start), ("count", count)]);
+    check_all(&[
+        // by whole blocks, by half of one (of AVX-512), by a quarter
+        pad([2, 32, 3, 5], 16, 16),
+        pad([1, 16, 4, 4], 8, 8),
+        pad([1, 16, 4, 4], 4, 12),
+        pad([1, 16, 4, 4], 0, 16),
+        slice([2, 64, 3, 5], 16, 32),
+        slice([1, 32, 4, 4], 8, 16),
+        slice([1, 32, 4, 4], 12, 16),
+    ]);
+}
+
 /// A step from row to row of 2^31 rows, of which the image has one.
 #[test]
 fn strides_far_beyond_the_image_are_planned() {
