@@ -9,6 +9,7 @@
 use super::file::Entry;
 use crate::bench::{self, Built, Sampling, Settings, Subject, Times};
 use crate::render::Failure;
+use backends::object;
 use ir::Graph;
 use ir::schedule::Schedule;
 use passes::pipeline::PassOptions;
@@ -205,10 +206,17 @@ impl Site {
         }
     }
 
-    /// Microseconds of its calls, with Winograd's transform of the input.
+    /// Microseconds of its calls, with Winograd's transform of the input, and of calls that run beside them: a worker that
+    /// finds no task left goes on to the next call until a barrier, so that a call alone has no time.
     fn us(&self, built: &Built, times: &Times) -> f64 {
         let is_ours = |node: &str| self.nodes.iter().any(|n| n == node.strip_suffix(".tiles").unwrap_or(node));
-        let calls = built.program.calls.iter().zip(&times.calls_us);
-        calls.filter(|(c, _)| is_ours(&c.node)).map(|(_, us)| us).sum()
+        let calls: Vec<(bool, bool, f64)> = object::calls(&built.program)
+            .iter()
+            .zip(&built.program.calls)
+            .zip(&times.calls_us)
+            .map(|((placed, call), &us)| (placed.barrier, is_ours(&call.node), us))
+            .collect();
+        let between_barriers = calls.chunk_by(|_, (is_after_barrier, ..)| !is_after_barrier);
+        between_barriers.filter(|c| c.iter().any(|&(_, ours, _)| ours)).flatten().map(|(.., us)| us).sum()
     }
 }
