@@ -39,13 +39,16 @@ pub fn name() -> String {
 pub fn microarchitecture() -> String {
     let number = |key| info(key).and_then(|v| v.parse::<u32>().ok()).unwrap_or(0);
     let vendor = info("vendor_id").unwrap_or_default();
-    nearest(&vendor, number("cpu family"), number("model")).name.into()
+    let is_wide = features().iter().any(|f| f == "avx512f");
+    nearest(&vendor, number("cpu family"), number("model"), is_wide).name.into()
 }
 
-/// Family 17h up to model 2Fh is Zen and Zen+, with pipes of 128 bits (AMD, "Processor programming reference").
-fn nearest(vendor: &str, family: u32, model: u32) -> cost::Machine {
+/// Family 17h up to model 2Fh is Zen and Zen+, with pipes of 128 bits (AMD, "Processor programming reference"). Intel's
+/// cores with AVX-512 are told by that: hypervisors give them model numbers of others.
+fn nearest(vendor: &str, family: u32, model: u32, has_avx512: bool) -> cost::Machine {
     match (vendor, family) {
         ("AuthenticAMD", 0x17) if model < 0x30 => cost::ZEN1,
+        ("GenuineIntel", _) if has_avx512 => cost::SAPPHIRE_RAPIDS,
         _ => cost::ZEN3,
     }
 }
@@ -116,8 +119,9 @@ mod tests {
 
     #[test]
     fn machines_are_told_apart_by_family_and_model() {
-        let name = |vendor, family, model| nearest(vendor, family, model).name;
+        let name = |vendor, family, model| nearest(vendor, family, model, false).name;
         assert_eq!([name("AuthenticAMD", 0x17, 1), name("AuthenticAMD", 0x17, 0x31)], ["zen1", "zen3"]);
         assert_eq!([name("AuthenticAMD", 0x19, 1), name("GenuineIntel", 6, 85)], ["zen3", "zen3"]);
+        assert_eq!(nearest("GenuineIntel", 6, 143, true).name, "sapphire-rapids");
     }
 }
