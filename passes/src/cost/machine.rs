@@ -7,8 +7,9 @@ use super::nest::{Core, Latencies};
 /// (10⁹ bytes a second).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Machine {
-    /// What [`Machine::named`] finds it by.
+    /// What [`Machine::named`] finds it by, and what people call it.
     pub name: &'static str,
+    pub title: &'static str,
     /// Cycles a nanosecond.
     pub ghz: f64,
     /// Registers, latencies, and the vectors that the rates below are for.
@@ -79,6 +80,7 @@ pub struct Exposed {
 /// `rescc bench` on two cores of such a machine, 2026.
 pub const ZEN3: Machine = Machine {
     name: "zen3",
+    title: "AMD Zen 3",
     ghz: 3.2,
     core: Core { vector_bytes: 32, registers: 16, latencies: Latencies { fma: 4, add: 3, div: 10 } },
     fmas: 2.0,
@@ -123,6 +125,7 @@ pub const ZEN3: Machine = Machine {
 /// loops and shares: measured as for Zen 3, on two cores that share one L3.
 pub const ZEN1: Machine = Machine {
     name: "zen1",
+    title: "AMD Zen 1",
     ghz: 2.5,
     core: Core { vector_bytes: 16, registers: 16, latencies: Latencies { fma: 5, add: 3, div: 10 } },
     fmas: 2.0,
@@ -155,6 +158,7 @@ pub const ZEN1: Machine = Machine {
 /// calls and shares: measured as for Zen 3, on two cores of a shared machine. Its L3 is far: a third of Zen 3's bandwidth.
 pub const SAPPHIRE_RAPIDS: Machine = Machine {
     name: "sapphire-rapids",
+    title: "Intel Sapphire Rapids",
     ghz: 2.3,
     core: Core { vector_bytes: 64, registers: 32, latencies: Latencies { fma: 4, add: 4, div: 24 } },
     div_cycles: 16.0,
@@ -178,7 +182,7 @@ pub const SAPPHIRE_RAPIDS: Machine = Machine {
 };
 
 /// Every table.
-const MACHINES: [Machine; 3] = [ZEN3, ZEN1, SAPPHIRE_RAPIDS];
+pub const MACHINES: [Machine; 3] = [ZEN3, ZEN1, SAPPHIRE_RAPIDS];
 
 impl Machine {
     /// The table of that name; of Zen 3 where there is none.

@@ -20,7 +20,7 @@ mod places;
 mod registers;
 mod traffic;
 
-pub use machine::{Machine, SAPPHIRE_RAPIDS, ZEN1, ZEN3};
+pub use machine::{MACHINES, Machine, SAPPHIRE_RAPIDS, ZEN1, ZEN3};
 pub use nest::{Core, Latencies, Ops};
 pub use places::places;
 
