@@ -299,13 +299,13 @@ impl<'a> Emitter<'a> {
         let mut sums = sums.to_vec();
         // Opaque for the compile time alone: LLVM's loop strength reduction weighs every address against every other.
         let weights = k.view(self.operands[1], &[at.panel.clone(), c.clone(), r.clone(), zero(), zero(), zero()], true);
-        let ahead = self.blocking.fetches_ahead.then(|| self.ahead(at, c, r));
-        let ic_block = self.blocking.ic_block;
-        let fetch = |k: &mut KernelBuilder, part: i64, of: i64| ahead.iter().for_each(|a| a.fetch(k, part, of));
+        // At once: between the multiply-adds of several taps LLVM runs out of registers.
+        if self.blocking.fetches_ahead {
+            self.ahead(at, c, r).fetch(k, 0, 1);
+        }
         for s in 0..geometry.taps {
             let live: Vec<_> = at.pixels().filter(|&(_, [_, c])| !at.run.skip.contains(&(c, s))).collect();
             if live.is_empty() {
-                fetch(k, s, geometry.taps);
                 continue;
             }
             let column = &at.column * geometry.stride + geometry.column(0, s);
@@ -313,8 +313,7 @@ impl<'a> Emitter<'a> {
             let mut corner = vec![at.image.clone(), c.clone(), row.clone(), column];
             corner.extend((!plain).then(zero));
             let pixels = k.view(self.operands[0], &corner, geometry.taps > 1);
-            for i in 0..ic_block {
-                fetch(k, s * ic_block + i, geometry.taps * ic_block);
+            for i in 0..self.blocking.ic_block {
                 let w: Vec<Reg> = (0..blocks)
                     .map(|b| {
                         let index = [zero(), zero(), zero(), s.into(), i.into(), (b * block).into()];

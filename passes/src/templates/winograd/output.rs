@@ -248,7 +248,9 @@ impl<'a> Output<'a> {
     /// What a register tile fetches for the next point with block `c` of channels: its shares of weights and tiles. Strips
     /// after the second one find the weights near.
     fn ahead(&self, k: &KernelBuilder, w: &Work, point: &Affine, c: &Affine, shares: &[Share; 2]) -> Vec<Ahead> {
-        if self.grid.strips() > 2 {
+        // Addresses of a second strip need a register that is not there without fused multiply-adds.
+        let most = if self.r.target.has_fma { 2 } else { 1 };
+        if self.grid.strips() > most {
             return Vec::new();
         }
         let (block, channel_blocks, zero) = (self.r.block(), self.v[3], || Affine::constant(0));
@@ -288,8 +290,10 @@ impl<'a> Output<'a> {
                 // Opaque for the compile time alone, as in direct convolution.
                 let weights = k.view(w.operands[1], &[w.panel.clone(), point.clone(), &c * block, zero()], true);
                 let ahead = self.ahead(k, w, &point, &c, &shares);
+                // At once where products need registers too.
+                let parts = if self.r.target.has_fma { block } else { 1 };
                 for lane in 0..block {
-                    ahead.iter().for_each(|a| a.fetch(k, lane, block));
+                    ahead.iter().for_each(|a| a.fetch(k, lane, parts));
                     let u: Vec<Reg> = (0..self.blocks)
                         .map(|b| k.load_vec(weights, lanes, &[zero(), zero(), lane.into(), (b * block).into()]))
                         .collect();
