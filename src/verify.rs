@@ -112,7 +112,7 @@ impl Check<'_> {
             let operands: Vec<Vec<f64>> = (0..).zip(&ctx.operands).map(|(i, t)| integers(i, t)).collect();
             let bytes: Vec<Vec<u8>> = operands.iter().map(|x| encode(DType::F64, x)).collect();
             let bytes: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-            let want = self.jit.run_once(&(g.op(node).body)(&ctx), &bytes)?;
+            let want = self.jit.run_once(&g.op(node).kernel(&ctx), &bytes)?;
             let layer = self.layer(node, &self.kernels[call.kernel], &operands, &decode(DType::F64, &want[0]))?;
             step(&layer);
             layers.push(layer);
@@ -160,7 +160,7 @@ impl Check<'_> {
         for &n in &g.order {
             let data = &g.nodes[n];
             let ctx = self.body_ctx(g, n, DType::F64);
-            let kernel = (data.op.body)(&ctx);
+            let kernel = data.op.kernel(&ctx);
             for &v in &data.operands {
                 if g.is_param(v) && !values.contains_key(&v) {
                     values.insert(v, encode(DType::F64, &parameter(g, store, v)?));
@@ -266,7 +266,7 @@ impl Check<'_> {
                 let operands = operands.map(|&v| Ok(encode(DType::F64, &self.operand(v, reference)?)));
                 let operands = operands.collect::<Result<Vec<_>, Diagnostics>>()?;
                 let operands: Vec<&[u8]> = operands.iter().map(Vec::as_slice).collect();
-                let copy = self.jit.run_once(&(g.op(n).body)(&self.body_ctx(g, n, DType::F64)), &operands)?;
+                let copy = self.jit.run_once(&g.op(n).kernel(&self.body_ctx(g, n, DType::F64)), &operands)?;
                 Ok(decode(DType::F64, &copy[0]))
             }
             _ => {
@@ -320,7 +320,7 @@ impl Check<'_> {
             "winograd_input" => winograd_input::body_of_magnitudes(&ctx),
             "winograd_output" => winograd_output::body_of_magnitudes(&ctx),
             "winograd_conv2d" => winograd_conv2d::body_of_magnitudes(&ctx),
-            _ => (data.op.body)(&ctx),
+            _ => data.op.kernel(&ctx),
         };
         let sums = self.jit.run_once(&body, &magnitudes)?;
         Ok(decode(DType::F64, &sums[0]).into_iter().map(|s| s * gamma).collect())

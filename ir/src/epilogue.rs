@@ -3,6 +3,10 @@
 //! Operands of a step are operands of its node, named here by position, so that every reader of a value is
 //! found in one list.
 
+use crate::entity::Reg;
+use crate::kernel::KernelBuilder;
+use crate::ops::{clamp, relu, relu_grad};
+
 /// One step. `y` is the accumulator; vectors are per output channel.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step {
@@ -59,4 +63,32 @@ impl Step {
             Step::Bias(_) | Step::ScaleShift(..) | Step::Relu | Step::Clamp(..) => None,
         }
     }
+}
+
+/// The steps on `y`, a scalar or a vector of channels, lane by lane. `load` gives what an operand holds there.
+pub fn apply(
+    k: &mut KernelBuilder,
+    steps: &[Step],
+    mut y: Reg,
+    load: &mut dyn FnMut(&mut KernelBuilder, usize) -> Reg,
+) -> Reg {
+    for step in steps {
+        y = match *step {
+            Step::Bias(b) | Step::Add(b) => {
+                let b = load(k, b);
+                k.add(y, b)
+            }
+            Step::ScaleShift(a, b) => {
+                let (a, b) = (load(k, a), load(k, b));
+                k.fma(y, a, b)
+            }
+            Step::Relu => relu::rectified(k, y),
+            Step::Clamp(lo, hi) => clamp::clamped(k, y, lo.into(), hi.into()),
+            Step::ReluGrad(s) => {
+                let s = load(k, s);
+                relu_grad::masked(k, y, s)
+            }
+        };
+    }
+    y
 }

@@ -6,7 +6,7 @@
 use crate::epilogue::Step;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel};
-use crate::ops;
+use crate::ops::{self, channels::Sums, map::Map};
 use crate::types::{DType, TensorType};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,10 +34,31 @@ pub struct OpDef {
     pub shape: fn(&OpCtx) -> Result<Vec<TensorType>, Problem>,
     /// Work of one execution.
     pub cost: fn(&OpCtx) -> Cost,
-    /// The definition of the op as a kernel: the plainest loops, for any layout its operands have.
-    pub body: fn(&BodyCtx) -> Kernel,
+    pub body: Body,
     /// How gradients pass through it.
     pub grad: Gradient,
+}
+
+/// What defines an op: the plainest loops, for any layout that its operands have.
+#[derive(Clone, Copy)]
+pub enum Body {
+    /// Each element of the result for itself.
+    Map(Map),
+    /// Sums over everything but the channels.
+    Sums(Sums),
+    /// Any other loops.
+    Loops(fn(&BodyCtx) -> Kernel),
+}
+
+impl OpDef {
+    /// The op's definition as a kernel.
+    pub fn kernel(&self, ctx: &BodyCtx) -> Kernel {
+        match self.body {
+            Body::Map(map) => map.body(self.name, ctx),
+            Body::Sums(sums) => sums.body(self.name, ctx),
+            Body::Loops(build) => build(ctx),
+        }
+    }
 }
 
 impl fmt::Debug for OpDef {
@@ -313,4 +334,18 @@ pub struct BodyCtx<'a> {
     pub results: Vec<BufType>,
     pub attrs: &'a Attrs,
     pub epilogue: &'a [Step],
+}
+
+impl BodyCtx<'_> {
+    /// Whether operand `i` has an element for each channel, where the first has many.
+    pub fn is_vector(&self, i: usize) -> bool {
+        self.operands[i].dims.len() == 1 && self.operands[0].dims.len() > 1
+    }
+
+    /// Which operands are tensors like the first, and which are vectors; without those of the epilogue, which come last.
+    pub fn tensors_and_vectors(&self) -> [Vec<usize>; 2] {
+        let own = self.epilogue.iter().flat_map(|s| s.operands()).min().unwrap_or(self.operands.len());
+        let (vectors, tensors) = (0..own).partition(|&i| self.is_vector(i));
+        [tensors, vectors]
+    }
 }

@@ -18,7 +18,7 @@ use ir::grad::Gradient;
 use ir::graph::Def;
 use ir::kernel::build::min_of;
 use ir::kernel::{Affine, KernelBuilder, Role};
-use ir::op::{Attrs, BodyCtx, BufType, OpCtx, OpDef};
+use ir::op::{Attrs, Body, BodyCtx, BufType, OpCtx, OpDef};
 use ir::program::verify::MAX_PARAMS;
 use ir::program::{Call, SlotData, Space};
 use ir::target::Target;
@@ -84,7 +84,7 @@ impl Job<'_> {
         };
         let template = if to.reference { None } else { templates::build(self.op, &ctx, &to.target) };
         let mut kernel = template.unwrap_or_else(|| {
-            let mut k = (self.op.body)(&ctx);
+            let mut k = self.op.kernel(&ctx);
             let dims: Vec<String> = self.results[0].dims.iter().map(i64::to_string).collect();
             k.name = format!("{}_{}", self.op.name, dims.join("x"));
             k
@@ -322,7 +322,7 @@ static COPY: OpDef = OpDef {
     attrs: &[],
     shape: |ctx| Ok(vec![ctx.operands[0].clone()]),
     cost: |_| Default::default(),
-    body: copy,
+    body: Body::Loops(copy),
     grad: Gradient::None("not in the table"),
 };
 

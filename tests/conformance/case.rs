@@ -231,7 +231,7 @@ impl Case {
 
     fn body(&self, layouts: &[Layout], y: Layout, dtype: DType) -> Variant {
         let ctx = self.body_ctx(layouts, y, dtype);
-        self.variant("body", (self.op.body)(&ctx), &ctx, dtype)
+        self.variant("body", self.op.kernel(&ctx), &ctx, dtype)
     }
 
     /// Tuned kernels for `target`, one for each combination of layouts that a template offers.

@@ -48,7 +48,7 @@ fn body(op: &str, operands: &[&[i64]], result: &[i64]) -> Kernel {
     let op = lookup(op).expect("the op table has the op");
     let ty = |dims: &&[i64]| BufType { dtype: DType::F32, dims: dims.to_vec(), layout: Layout::Plain };
     let epilogue = [Step::Bias(2), Step::Relu];
-    (op.body)(&BodyCtx {
+    op.kernel(&BodyCtx {
         operands: operands.iter().map(ty).collect(),
         results: vec![ty(&result)],
         attrs: &Attrs::defaults(op),

@@ -72,7 +72,7 @@ pub fn evaluate(
             epilogue: &data.epilogue,
         };
         let operands: Vec<&[u8]> = data.operands.iter().map(|&v| &values[v][..]).collect();
-        let results = kernel::run(&(data.op.body)(&ctx), &operands).map_err(|d| at_node(g, n, d))?;
+        let results = kernel::run(&data.op.kernel(&ctx), &operands).map_err(|d| at_node(g, n, d))?;
         for (&v, bytes) in data.results.iter().zip(results) {
             values[v] = bytes;
         }

@@ -121,6 +121,12 @@ impl KernelBuilder {
         self.let_(Ty { dtype, lanes }, Expr::Const(c))
     }
 
+    /// `c` in every lane, of the type of `like`.
+    pub fn constant_like(&mut self, like: Reg, c: f64) -> Reg {
+        let ty = self.ty(like);
+        self.let_(ty, Expr::Const(c))
+    }
+
     /// The value of an index form, as a scalar.
     pub fn index(&mut self, dtype: DType, at: impl Into<Affine>) -> Reg {
         self.let_(Ty { dtype, lanes: 1 }, Expr::Index(at.into()))

@@ -2,9 +2,10 @@
 //!
 //! The shortcut of a residual block: He et al., CVPR 2016, equation (1).
 
-use super::common::{self, elementwise, memory_cost, same_as_first};
+use super::common::{self, memory_cost, same_as_first};
+use super::map::Map;
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const ADD: OpDef = OpDef {
     name: "add",
@@ -21,15 +22,7 @@ pub const ADD: OpDef = OpDef {
         Ok(types)
     },
     cost: memory_cost,
-    body: |ctx| {
-        elementwise("add", ctx, &mut |k, ins, at| {
-            let first = common::load(k, ctx, ins, 0, at);
-            (1..ins.len()).fold(first, |sum, i| {
-                let x = common::load(k, ctx, ins, i, at);
-                k.add(sum, x)
-            })
-        })
-    },
+    body: Body::Map(Map::new(|k, _, x, _| x[1..].iter().fold(x[0], |sum, &x| k.add(sum, x)))),
     grad: Gradient::Rule(|cx| {
         (0..cx.operands.len()).for_each(|i| cx.send(i, cx.grad()));
         Ok(())

@@ -10,7 +10,7 @@ use super::window::Window;
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, KernelBuilder};
-use crate::op::{AttrDef, AttrKind, BodyCtx, OpDef};
+use crate::op::{AttrDef, AttrKind, Body, BodyCtx, OpDef};
 
 pub const COUNT_INCLUDE_PAD: AttrDef =
     attr("count_include_pad", AttrKind::Bool, Some("false"), "whether padding counts in the divisor");
@@ -24,7 +24,7 @@ pub const AVG_POOL: OpDef = OpDef {
     attrs: &[KERNEL, STRIDE, PAD, CEIL_MODE, COUNT_INCLUDE_PAD],
     shape: pool::shape,
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let (p, x) = (Pool::of(ctx.attrs), &ctx.operands[0]);
         let dtype = ctx.results[0].dtype;
         pool::body("avg_pool", ctx, &mut |k, window| {
@@ -33,7 +33,7 @@ pub const AVG_POOL: OpDef = OpDef {
             let count = count(k, ctx, &p, [x.dims[2], x.dims[3]], [&window.at[2], &window.at[3]]);
             k.div(sum, count)
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let attrs = ["kernel", "stride", "pad", "ceil_mode", "count_include_pad"].map(|a| cx.copied(a));
         let input = ("input", cx.size(0));

@@ -9,7 +9,7 @@ use super::conv2d_grad_input::INPUT;
 use super::pool::{self, CEIL_MODE, KERNEL, PAD, Pool, STRIDE};
 use crate::grad::Gradient;
 use crate::kernel::Kernel;
-use crate::op::{BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::TensorType;
 
 pub const AVG_POOL_GRAD: OpDef = OpDef {
@@ -21,7 +21,7 @@ pub const AVG_POOL_GRAD: OpDef = OpDef {
     attrs: &[KERNEL, STRIDE, PAD, CEIL_MODE, COUNT_INCLUDE_PAD, INPUT],
     shape,
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 

@@ -4,10 +4,11 @@
 //! algorithm 2.
 
 use super::channels;
-use super::common::{self, attr, elementwise, memory_cost, same_as_first};
+use super::common::{self, attr, memory_cost, same_as_first};
+use super::map::Map;
 use crate::entity::Value;
 use crate::grad::{GradCtx, Gradient};
-use crate::op::{AttrDef, AttrKind, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, OpDef, Problem};
 
 /// ε of a batch normalisation, shared by the ops that fold one.
 pub const EPS: AttrDef = attr("eps", AttrKind::Float, Some("1e-5"), "added to the variance");
@@ -31,17 +32,18 @@ pub const BATCH_NORM: OpDef = OpDef {
         Ok(types)
     },
     cost: memory_cost,
-    body: |ctx| {
-        let eps = ctx.attrs.float("eps");
-        elementwise("batch_norm", ctx, &mut |k, ins, at| {
-            let x = common::load(k, ctx, ins, 0, at);
-            let [gamma, beta, mean, var] = [1, 2, 3, 4].map(|i| common::load(k, ctx, ins, i, &at[1..2]));
-            let deviation = common::deviation(k, var, eps);
-            let scale = k.div(gamma, deviation);
-            let centred = k.sub(x, mean);
+    body: Body::Map(Map {
+        channel: |k, ctx, vectors| {
+            let &[gamma, beta, mean, var] = vectors else { unreachable!("invariant: a batch norm has four vectors") };
+            let deviation = common::deviation(k, var, ctx.attrs.float(EPS.name));
+            vec![k.div(gamma, deviation), beta, mean]
+        },
+        element: |k, _, x, channel| {
+            let &[scale, beta, mean] = channel else { unreachable!("invariant: what `channel` gives") };
+            let centred = k.sub(x[0], mean);
             k.fma(centred, scale, beta)
-        })
-    },
+        },
+    }),
     grad: Gradient::Rule(grad),
 };
 

@@ -5,9 +5,10 @@
 
 use super::batch_norm::EPS;
 use super::channels;
-use super::common::{self, elementwise, memory_cost, same_as_first};
+use super::common::{self, memory_cost, same_as_first};
+use super::map::Map;
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const BATCH_NORM_GRAD_INPUT: OpDef = OpDef {
     name: "batch_norm_grad_input",
@@ -26,24 +27,24 @@ pub const BATCH_NORM_GRAD_INPUT: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body: |ctx| {
-        let (eps, dtype) = (ctx.attrs.float("eps"), ctx.results[0].dtype);
-        let count = channels::elements(&ctx.operands[0].dims) as f64;
-        elementwise("batch_norm_grad_input", ctx, &mut |k, ins, at| {
-            let [g, x] = [0, 1].map(|i| common::load(k, ctx, ins, i, at));
-            let [gamma, mean, var, dgamma, dbeta] = [2, 3, 4, 5, 6].map(|i| common::load(k, ctx, ins, i, &at[1..2]));
-            let deviation = common::deviation(k, var, eps);
+    body: Body::Map(Map {
+        channel: |k, ctx, vectors| {
+            let &[gamma, mean, var, dgamma, dbeta] = vectors else { unreachable!("invariant: it has five vectors") };
+            let deviation = common::deviation(k, var, ctx.attrs.float(EPS.name));
             let scale = k.div(gamma, deviation);
-            let m = k.constant(dtype, 1, count);
+            let m = k.constant_like(var, channels::elements(&ctx.operands[0].dims) as f64);
             let shift = k.div(dbeta, m);
             let slope = k.mul(deviation, m);
-            let slope = k.div(dgamma, slope);
-            let centred = k.sub(x, mean);
+            vec![scale, mean, shift, k.div(dgamma, slope)]
+        },
+        element: |k, _, x, channel| {
+            let &[scale, mean, shift, slope] = channel else { unreachable!("invariant: what `channel` gives") };
+            let centred = k.sub(x[1], mean);
             let along = k.mul(centred, slope);
-            let rest = k.sub(g, shift);
+            let rest = k.sub(x[0], shift);
             let rest = k.sub(rest, along);
             k.mul(scale, rest)
-        })
-    },
+        },
+    }),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

@@ -4,11 +4,12 @@
 //! g, x: [N,C,…], same shape; mean, var: [C]; results: [splits,C]. Ioffe & Szegedy, ICML 2015, section 3.
 
 use super::batch_norm::EPS;
-use super::channels;
+use super::channels::{self, Sums, Term};
 use super::common::{self, memory_cost};
 use super::splits::SPLITS;
+use crate::DType;
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const BATCH_NORM_GRAD_PARAMS: OpDef = OpDef {
     name: "batch_norm_grad_params",
@@ -26,22 +27,16 @@ pub const BATCH_NORM_GRAD_PARAMS: OpDef = OpDef {
         Ok(vec![y.clone(), y])
     },
     cost: memory_cost,
-    body: |ctx| {
-        let eps = ctx.attrs.float("eps");
-        channels::body(
-            "batch_norm_grad_params",
-            ctx,
-            &mut |k, ins, at| {
-                let [g, x, mean] = [(0, at), (1, at), (2, &at[1..2])].map(|(i, at)| common::load(k, ctx, ins, i, at));
-                let centred = k.sub(x, mean);
-                vec![k.mul(g, centred), g]
-            },
-            &mut |k, ins, channel, sums| {
-                let var = common::load_f64(k, ctx, ins, 3, channel);
-                let deviation = common::deviation(k, var, eps);
-                vec![k.div(sums[0], deviation), sums[1]]
-            },
-        )
-    },
+    body: Body::Sums(Sums {
+        terms: |k, gx, vectors| {
+            let centred = k.sub(gx[1], vectors[0]);
+            vec![Term::Product(gx[0], centred), Term::Value(gx[0])]
+        },
+        finish: |k, ctx, vectors, sums| {
+            let var = k.convert(vectors[1], DType::F64);
+            let deviation = common::deviation(k, var, ctx.attrs.float(EPS.name));
+            vec![k.div(sums[0], deviation), sums[1]]
+        },
+    }),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

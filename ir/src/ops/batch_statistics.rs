@@ -12,7 +12,7 @@ use super::sum_splits::tree;
 use crate::DType;
 use crate::grad::Gradient;
 use crate::kernel::{BinOp, KernelBuilder};
-use crate::op::{OpDef, Problem};
+use crate::op::{Body, OpDef, Problem};
 use crate::types::TensorType;
 
 pub const BATCH_STATISTICS: OpDef = OpDef {
@@ -36,7 +36,7 @@ pub const BATCH_STATISTICS: OpDef = OpDef {
         Ok(vec![y.clone(), y])
     },
     cost: |ctx| common::memory_cost_without(ctx, 0),
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let mut k = KernelBuilder::new("batch_statistics");
         let (ins, outs) = common::all_params(&mut k, ctx);
         let [splits, channels] = [0, 1].map(|i| ctx.operands[1].dims[i]);
@@ -58,6 +58,6 @@ pub const BATCH_STATISTICS: OpDef = OpDef {
             k.store(out, &y.at(std::slice::from_ref(&channel)), v);
         }
         k.finish()
-    },
+    }),
     grad: Gradient::None("batch_norm's rule differentiates through the statistics of its batch"),
 };

@@ -3,9 +3,10 @@
 //! A step of the epilogue as an op of its own, for a graph whose gradient is taken.
 
 use super::channels;
-use super::common::{self, elementwise, memory_cost, same_as_first};
+use super::common::{memory_cost, same_as_first};
+use super::map::Map;
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const BIAS: OpDef = OpDef {
     name: "bias",
@@ -19,12 +20,7 @@ pub const BIAS: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body: |ctx| {
-        elementwise("bias", ctx, &mut |k, ins, at| {
-            let [x, b] = [(0, at), (1, &at[1..2])].map(|(i, at)| common::load(k, ctx, ins, i, at));
-            k.add(x, b)
-        })
-    },
+    body: Body::Map(Map::new(|k, _, x, b| k.add(x[0], b[0]))),
     grad: Gradient::Rule(|cx| {
         cx.send(0, cx.grad());
         if cx.wants(1) {

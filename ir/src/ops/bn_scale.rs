@@ -7,7 +7,7 @@ use super::batch_norm::EPS;
 use super::common::{self, elementwise};
 use super::fold::shape;
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const BN_SCALE: OpDef = OpDef {
     name: "bn_scale",
@@ -18,7 +18,7 @@ pub const BN_SCALE: OpDef = OpDef {
     attrs: &[EPS],
     shape,
     cost: common::memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let eps = ctx.attrs.float("eps");
         elementwise("bn_scale", ctx, &mut |k, ins, at| {
             let [gamma, var] = [0, 1].map(|i| common::load_f64(k, ctx, ins, i, at));
@@ -26,6 +26,6 @@ pub const BN_SCALE: OpDef = OpDef {
             let scale = k.div(gamma, deviation);
             k.convert(scale, ctx.results[0].dtype)
         })
-    },
+    }),
     grad: Gradient::None("made by passes, after gradients are taken"),
 };

@@ -7,7 +7,7 @@ use super::batch_norm::EPS;
 use super::common;
 use super::fold::{shape, shift_body};
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const BN_SHIFT: OpDef = OpDef {
     name: "bn_shift",
@@ -18,6 +18,6 @@ pub const BN_SHIFT: OpDef = OpDef {
     attrs: &[EPS],
     shape,
     cost: common::memory_cost,
-    body: |ctx| shift_body("bn_shift", ctx),
+    body: Body::Loops(|ctx| shift_body("bn_shift", ctx)),
     grad: Gradient::None("made by passes, after gradients are taken"),
 };

@@ -4,7 +4,7 @@
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Attr, AttrKind, OpDef};
+use crate::op::{Attr, AttrKind, Body, OpDef};
 use crate::types::DType;
 
 pub const CAST: OpDef = OpDef {
@@ -22,12 +22,12 @@ pub const CAST: OpDef = OpDef {
         }
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         elementwise("cast", ctx, &mut |k, ins, at| {
             let x = common::load(k, ctx, ins, 0, at);
             k.convert(x, ctx.results[0].dtype)
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let to = ("to", Attr::Word(cx.operand(0).dtype.name().into()));
         let dx = cx.emit("dx", "cast", &[cx.grad()], &[to])?;

@@ -2,11 +2,11 @@
 //!
 //! x, z: [N,C,…], same shape; y: [splits,C].
 
-use super::channels;
+use super::channels::{self, Sums, Term};
 use super::common::{self, memory_cost};
 use super::splits::SPLITS;
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const CHANNEL_DOT: OpDef = OpDef {
     name: "channel_dot",
@@ -21,16 +21,6 @@ pub const CHANNEL_DOT: OpDef = OpDef {
         Ok(vec![y])
     },
     cost: memory_cost,
-    body: |ctx| {
-        channels::body(
-            "channel_dot",
-            ctx,
-            &mut |k, ins, at| {
-                let [x, z] = [0, 1].map(|i| common::load(k, ctx, ins, i, at));
-                vec![k.mul(x, z)]
-            },
-            &mut |_, _, _, sums| sums.to_vec(),
-        )
-    },
+    body: Body::Sums(Sums::new(|_, xz, _| vec![Term::Product(xz[0], xz[1])])),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

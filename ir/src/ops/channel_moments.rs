@@ -4,12 +4,12 @@
 //! them. A difference of squares cancels what mean² exceeds the variance by: f64 has 2²⁹ to spare over f32, so one pass
 //! over x is enough.
 
-use super::channels;
-use super::common::{self, memory_cost};
+use super::channels::{self, Sums, Term};
+use super::common::memory_cost;
 use super::splits::SPLITS;
 use crate::DType;
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const CHANNEL_MOMENTS: OpDef = OpDef {
     name: "channel_moments",
@@ -23,16 +23,9 @@ pub const CHANNEL_MOMENTS: OpDef = OpDef {
         Ok(vec![y.clone(), y])
     },
     cost: memory_cost,
-    body: |ctx| {
-        channels::body(
-            "channel_moments",
-            ctx,
-            &mut |k, ins, at| {
-                let x = common::load_f64(k, ctx, ins, 0, at);
-                vec![x, k.mul(x, x)]
-            },
-            &mut |_, _, _, sums| sums.to_vec(),
-        )
-    },
+    body: Body::Sums(Sums::new(|k, x, _| {
+        let x = k.convert(x[0], DType::F64);
+        vec![Term::Value(x), Term::Product(x, x)]
+    })),
     grad: Gradient::None("batch_norm's rule differentiates through the statistics of its batch"),
 };

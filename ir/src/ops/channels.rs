@@ -6,7 +6,7 @@
 use super::common;
 use super::splits::{self, SPLITS, images_per_split};
 use crate::DType;
-use crate::entity::{Buf, Reg};
+use crate::entity::Reg;
 use crate::kernel::build::min_of;
 use crate::kernel::{Affine, Kernel, KernelBuilder};
 use crate::op::{Attr, BodyCtx, OpCtx, Problem};
@@ -49,32 +49,72 @@ pub fn elements(dims: &[i64]) -> i64 {
     dims.iter().product::<i64>() / dims[1].max(1)
 }
 
-/// What is summed, for each result: `term(k, operands, logical index)`.
-pub type Term<'a> = &'a mut dyn FnMut(&mut KernelBuilder, &[Buf], &[Affine]) -> Vec<Reg>;
+/// What is added to a sum.
+#[derive(Clone, Copy)]
+pub enum Term {
+    Value(Reg),
+    Product(Reg, Reg),
+}
 
-/// What is made of the sums of a channel in f64: `finish(k, operands, [channel], sums)`.
-pub type Finish<'a> = &'a mut dyn FnMut(&mut KernelBuilder, &[Buf], &[Affine], &[Reg]) -> Vec<Reg>;
-
-/// Body of an op whose results are sums over operand 0: one task a channel of a part.
-pub fn body(name: &str, ctx: &BodyCtx, term: Term, finish: Finish) -> Kernel {
-    let (x, results) = (&ctx.operands[0], &ctx.results);
-    let mut k = KernelBuilder::new(name);
-    let (ins, outs) = common::all_params(&mut k, ctx);
-    let (splits, images) = (results[0].dims[0], x.dims[0]);
-    let at = common::tasks_over(&mut k, &[splits, x.dims[1]]);
-    let part = images_per_split(images, splits);
-    let first = &at[0] * part;
-    let here = min_of([Affine::constant(part), &first * -1 + images]);
-    let zero = k.constant(DType::F64, 1, 0.0);
-    let sums = k.for_carry(0, here, &vec![zero; results.len()], |k, n, acc| {
-        rows(k, &x.dims[2..], vec![&first + n, at[1].clone()], acc, &mut |k, at| term(k, &ins, at))
-    });
-    let values = finish(&mut k, &ins, &at[1..2], &sums);
-    for ((&out, y), v) in outs.iter().zip(results).zip(values) {
-        let v = k.convert(v, y.dtype);
-        k.store(out, &y.at(&at), v);
+impl Term {
+    /// The sum of this term alone.
+    pub fn value(self, k: &mut KernelBuilder) -> Reg {
+        match self {
+            Term::Value(a) => a,
+            Term::Product(a, b) => k.mul(a, b),
+        }
     }
-    k.finish()
+
+    pub fn plus(self, k: &mut KernelBuilder, sum: Reg) -> Reg {
+        match self {
+            Term::Value(a) => k.add(sum, a),
+            Term::Product(a, b) => k.fma(a, b, sum),
+        }
+    }
+}
+
+/// An op whose results are sums over operand 0: the arithmetic, lane by lane, of its body's scalars as of a template's
+/// vectors. Operands are tensors like operand 0, or vectors with an element for each channel.
+#[derive(Clone, Copy)]
+pub struct Sums {
+    /// What an element adds to each sum: of the tensors' elements at one place and the vectors' of its channel.
+    pub terms: fn(&mut KernelBuilder, &[Reg], &[Reg]) -> Vec<Term>,
+    /// The results, of the vectors' elements and the sums of a channel in f64.
+    pub finish: fn(&mut KernelBuilder, &BodyCtx, &[Reg], &[Reg]) -> Vec<Reg>,
+}
+
+impl Sums {
+    /// Sums that are the results.
+    pub const fn new(terms: fn(&mut KernelBuilder, &[Reg], &[Reg]) -> Vec<Term>) -> Sums {
+        Sums { terms, finish: |_, _, _, sums| sums.to_vec() }
+    }
+
+    /// One task a channel of a part.
+    pub fn body(self, name: &str, ctx: &BodyCtx) -> Kernel {
+        let (x, results) = (&ctx.operands[0], &ctx.results);
+        let mut k = KernelBuilder::new(name);
+        let (ins, outs) = common::all_params(&mut k, ctx);
+        let (splits, images) = (results[0].dims[0], x.dims[0]);
+        let at = common::tasks_over(&mut k, &[splits, x.dims[1]]);
+        let [tensors, vectors] = ctx.tensors_and_vectors();
+        let vectors: Vec<Reg> = vectors.iter().map(|&i| common::load(&mut k, ctx, &ins, i, &at[1..2])).collect();
+        let part = images_per_split(images, splits);
+        let first = &at[0] * part;
+        let here = min_of([Affine::constant(part), &first * -1 + images]);
+        let zero = k.constant(DType::F64, 1, 0.0);
+        let sums = k.for_carry(0, here, &vec![zero; results.len()], |k, n, acc| {
+            rows(k, &x.dims[2..], vec![&first + n, at[1].clone()], acc, &mut |k, at| {
+                let x: Vec<Reg> = tensors.iter().map(|&i| common::load(k, ctx, &ins, i, at)).collect();
+                (self.terms)(k, &x, &vectors)
+            })
+        });
+        let values = (self.finish)(&mut k, ctx, &vectors, &sums);
+        for ((&out, y), v) in outs.iter().zip(results).zip(values) {
+            let v = k.convert(v, y.dtype);
+            k.store(out, &y.at(&at), v);
+        }
+        k.finish()
+    }
 }
 
 /// Adds the terms of all positions below `at` to `acc`.
@@ -83,29 +123,32 @@ fn rows(
     dims: &[i64],
     at: Vec<Affine>,
     acc: &[Reg],
-    term: &mut dyn FnMut(&mut KernelBuilder, &[Affine]) -> Vec<Reg>,
+    terms: &mut dyn FnMut(&mut KernelBuilder, &[Affine]) -> Vec<Term>,
 ) -> Vec<Reg> {
-    let add = |k: &mut KernelBuilder, sums: Vec<Reg>| {
-        let wide = |(&a, s): (&Reg, Reg)| {
-            let s = k.convert(s, DType::F64);
-            k.add(a, s)
-        };
-        acc.iter().zip(sums).map(wide).collect()
-    };
-    match *dims {
+    let (&n, rest) = match dims {
         [] => {
-            let terms = term(k, &at);
-            add(k, terms)
+            let row = terms(k, &at).into_iter().map(|t| t.value(k)).collect();
+            return add_row(k, acc, row);
         }
-        [n] => {
-            // The first element starts the row, which tells the element type.
-            let start = term(k, &[&at[..], &[0.into()]].concat());
-            let sums = k.for_carry(1, n, &start, |k, j, acc| {
-                let terms = term(k, &[&at[..], &[j]].concat());
-                acc.iter().zip(terms).map(|(&a, t)| k.add(a, t)).collect()
-            });
-            add(k, sums)
-        }
-        [n, ref rest @ ..] => k.for_carry(0, n, acc, |k, i, acc| rows(k, rest, [&at[..], &[i]].concat(), acc, term)),
+        [n, rest @ ..] => (n, rest),
+    };
+    if !rest.is_empty() {
+        return k.for_carry(0, n, acc, |k, i, acc| rows(k, rest, [&at[..], &[i]].concat(), acc, terms));
     }
+    // The first element starts the row, which tells the element type.
+    let mut at_column = |k: &mut KernelBuilder, j: Affine| terms(k, &[&at[..], &[j]].concat());
+    let start: Vec<Reg> = at_column(k, 0.into()).into_iter().map(|t| t.value(k)).collect();
+    let row = k.for_carry(1, n, &start, |k, j, acc| {
+        at_column(k, j).into_iter().zip(acc).map(|(t, &sum)| t.plus(k, sum)).collect()
+    });
+    add_row(k, acc, row)
+}
+
+/// Adds the sums of a row to those of the rows before, in f64.
+pub fn add_row(k: &mut KernelBuilder, acc: &[Reg], row: Vec<Reg>) -> Vec<Reg> {
+    let wide = |(&sum, row): (&Reg, Reg)| {
+        let row = k.convert(row, DType::F64);
+        k.add(sum, row)
+    };
+    acc.iter().zip(row).map(wide).collect()
 }

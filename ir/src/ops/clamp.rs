@@ -1,8 +1,11 @@
 //! `clamp`: y = min(max(x, lo), hi), elementwise. x, y: any shape, same type. NaN passes through.
 
-use super::common::{self, attr, elementwise, memory_cost, same_as_first};
+use super::common::{self, attr, memory_cost, same_as_first};
+use super::map::Map;
+use crate::entity::Reg;
 use crate::grad::Gradient;
-use crate::op::{AttrDef, AttrKind, OpDef};
+use crate::kernel::KernelBuilder;
+use crate::op::{AttrDef, AttrKind, Body, OpDef};
 
 pub const LO: AttrDef = attr("lo", AttrKind::Float, None, "least value of the result");
 pub const HI: AttrDef = attr("hi", AttrKind::Float, None, "greatest value of the result, not below lo");
@@ -19,13 +22,7 @@ pub const CLAMP: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body: |ctx| {
-        let (lo, hi) = (ctx.attrs.float("lo"), ctx.attrs.float("hi"));
-        elementwise("clamp", ctx, &mut |k, ins, at| {
-            let x = common::load(k, ctx, ins, 0, at);
-            common::clamp(k, x, lo, hi)
-        })
-    },
+    body: Body::Map(Map::new(|k, ctx, x, _| clamped(k, x[0], ctx.attrs.float("lo"), ctx.attrs.float("hi")))),
     grad: Gradient::Rule(|cx| {
         let bounds = ["lo", "hi"].map(|a| cx.copied(a));
         let dx = cx.emit("dx", "clamp_grad", &[cx.grad(), cx.operands[0]], &bounds)?;
@@ -33,3 +30,10 @@ pub const CLAMP: OpDef = OpDef {
         Ok(())
     }),
 };
+
+/// min(max(x, lo), hi), lane by lane; NaN passes through.
+pub fn clamped(k: &mut KernelBuilder, x: Reg, lo: f64, hi: f64) -> Reg {
+    let [lo, hi] = [lo, hi].map(|bound| k.constant_like(x, bound));
+    let x = k.max(x, lo);
+    k.min(x, hi)
+}

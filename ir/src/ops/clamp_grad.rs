@@ -3,10 +3,11 @@
 //! g, x, dx: any shape, same type.
 
 use super::clamp::{HI, LO};
-use super::common::{self, elementwise, memory_cost, same_as_first};
+use super::common::{self, memory_cost, same_as_first};
+use super::map::Map;
 use crate::grad::Gradient;
 use crate::kernel::Test;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const CLAMP_GRAD: OpDef = OpDef {
     name: "clamp_grad",
@@ -21,15 +22,11 @@ pub const CLAMP_GRAD: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body: |ctx| {
-        let dtype = ctx.results[0].dtype;
-        elementwise("clamp_grad", ctx, &mut |k, ins, at| {
-            let [g, x] = [0, 1].map(|i| common::load(k, ctx, ins, i, at));
-            let [lo, hi] = ["lo", "hi"].map(|a| k.constant(dtype, 1, ctx.attrs.float(a)));
-            let zero = k.constant(dtype, 1, 0.0);
-            let kept = k.select(Test::Gt, [x, hi], zero, g);
-            k.select(Test::Gt, [lo, x], zero, kept)
-        })
-    },
+    body: Body::Map(Map::new(|k, ctx, gx, _| {
+        let [lo, hi] = ["lo", "hi"].map(|a| k.constant_like(gx[1], ctx.attrs.float(a)));
+        let zero = k.constant_like(gx[0], 0.0);
+        let kept = k.select(Test::Gt, [gx[1], hi], zero, gx[0]);
+        k.select(Test::Gt, [lo, gx[1]], zero, kept)
+    })),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

@@ -1,7 +1,7 @@
 //! Rules and body pieces that several ops share.
 
 use crate::entity::{Buf, Reg};
-use crate::epilogue::Step;
+use crate::epilogue::{self, Step};
 use crate::kernel::{Affine, Kernel, KernelBuilder, Role};
 use crate::layout::Layout;
 use crate::op::{AttrDef, AttrKind, BodyCtx, BufType, Cost, OpCtx, Problem};
@@ -253,8 +253,7 @@ pub fn load_f64(k: &mut KernelBuilder, ctx: &BodyCtx, ins: &[Buf], i: usize, at:
 
 /// √(v + ε)
 pub fn deviation(k: &mut KernelBuilder, variance: Reg, eps: f64) -> Reg {
-    let dtype = k.ty(variance).dtype;
-    let eps = k.constant(dtype, 1, eps);
+    let eps = k.constant_like(variance, eps);
     let v = k.add(variance, eps);
     k.un(crate::kernel::UnOp::Sqrt, v)
 }
@@ -272,45 +271,9 @@ pub fn if_inside(
     k.for_carry(lo, hi, &[otherwise], |k, i, _| vec![inner(k, i)])[0]
 }
 
-/// min(max(v, lo), hi); a NaN in `v` passes through.
-pub fn clamp(k: &mut KernelBuilder, v: Reg, lo: f64, hi: f64) -> Reg {
-    let dtype = k.ty(v).dtype;
-    let (lo, hi) = (k.constant(dtype, 1, lo), k.constant(dtype, 1, hi));
-    let v = k.max(v, lo);
-    k.min(v, hi)
-}
-
-/// max(v, 0); a NaN in `v` passes through.
-pub fn relu(k: &mut KernelBuilder, v: Reg) -> Reg {
-    let dtype = k.ty(v).dtype;
-    let zero = k.constant(dtype, 1, 0.0);
-    k.max(v, zero)
-}
-
-/// Applies epilogue steps to the scalar `acc` of output position `at` (channel is dimension 1).
-pub fn epilogue(k: &mut KernelBuilder, ctx: &BodyCtx, ins: &[Buf], at: &[Affine], mut acc: Reg) -> Reg {
-    let channel = &at[1..2];
-    for step in ctx.epilogue {
-        acc = match *step {
-            Step::Bias(b) => {
-                let b = load(k, ctx, ins, b, channel);
-                k.add(acc, b)
-            }
-            Step::ScaleShift(a, b) => {
-                let (a, b) = (load(k, ctx, ins, a, channel), load(k, ctx, ins, b, channel));
-                k.fma(acc, a, b)
-            }
-            Step::Add(s) => {
-                let s = load(k, ctx, ins, s, at);
-                k.add(acc, s)
-            }
-            Step::Relu => relu(k, acc),
-            Step::Clamp(lo, hi) => clamp(k, acc, lo.into(), hi.into()),
-            Step::ReluGrad(s) => {
-                let s = load(k, ctx, ins, s, at);
-                super::relu_grad::masked(k, acc, s)
-            }
-        };
-    }
-    acc
+/// Applies the epilogue to the scalar `acc` of output position `at` (channel is dimension 1).
+pub fn epilogue(k: &mut KernelBuilder, ctx: &BodyCtx, ins: &[Buf], at: &[Affine], acc: Reg) -> Reg {
+    epilogue::apply(k, ctx.epilogue, acc, &mut |k, i| {
+        load(k, ctx, ins, i, if ctx.is_vector(i) { &at[1..2] } else { at })
+    })
 }

@@ -12,7 +12,7 @@ use super::window::Window;
 use crate::grad::{GradCtx, Gradient};
 use crate::kernel::Kernel;
 use crate::layout::Layout;
-use crate::op::{Attr, AttrDef, AttrKind, Attrs, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Attr, AttrDef, AttrKind, Attrs, Body, BodyCtx, OpCtx, OpDef, Problem};
 use crate::schedule::{SCHEDULE, Schedule};
 use crate::types::{Dim, TensorType};
 
@@ -28,7 +28,7 @@ pub const CONV2D: OpDef = OpDef {
     attrs: &[STRIDE, PAD, DILATION, GROUPS, SCHEDULE],
     shape,
     cost: common::weighted_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::Rule(grad),
 };
 

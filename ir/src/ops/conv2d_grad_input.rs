@@ -12,7 +12,7 @@ use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::build::{max_of, min_of};
 use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
 use crate::types::TensorType;
 
 pub const INPUT: AttrDef = attr("input", AttrKind::Pair, None, "size of the convolution's image: height, width");
@@ -26,7 +26,7 @@ pub const CONV2D_GRAD_INPUT: OpDef = OpDef {
     attrs: &[STRIDE, PAD, DILATION, GROUPS, INPUT],
     shape,
     cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 

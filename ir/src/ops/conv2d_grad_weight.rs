@@ -12,7 +12,7 @@ use super::splits::{self, SPLITS, images_per_split};
 use crate::grad::Gradient;
 use crate::kernel::build::min_of;
 use crate::kernel::{Affine, Kernel};
-use crate::op::{BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
 use crate::types::TensorType;
 
 pub const CONV2D_GRAD_WEIGHT: OpDef = OpDef {
@@ -24,7 +24,7 @@ pub const CONV2D_GRAD_WEIGHT: OpDef = OpDef {
     attrs: &[STRIDE, PAD, DILATION, GROUPS, KERNEL, SPLITS],
     shape,
     cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 

@@ -4,7 +4,7 @@
 
 use super::common::{self, attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Attr, AttrKind, OpDef};
+use crate::op::{Attr, AttrKind, Body, OpDef};
 
 pub const CROP2D: OpDef = OpDef {
     name: "crop2d",
@@ -23,12 +23,12 @@ pub const CROP2D: OpDef = OpDef {
         }
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let [top, left, ..] = ctx.attrs.quad("pad").map(u64::cast_signed);
         elementwise("crop2d", ctx, &mut |k, ins, at| {
             common::load(k, ctx, ins, 0, &[at[0].clone(), at[1].clone(), &at[2] + top, &at[3] + left])
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let dx = cx.emit("dx", "pad2d", &[cx.grad()], &[cx.copied("pad")])?;
         cx.send(0, dx);

@@ -10,7 +10,7 @@ use crate::DType;
 use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, BinOp, Kernel, KernelBuilder, Test, UnOp};
-use crate::op::{AttrDef, AttrKind, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
 pub const LABEL_SMOOTHING: AttrDef =
@@ -28,7 +28,7 @@ pub const CROSS_ENTROPY: OpDef = OpDef {
         Ok(vec![TensorType::new(ctx.operands[0].dtype, [Dim::Size(1)])])
     },
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::Rule(|cx| {
         let operands = [cx.operands[0], cx.operands[1], cx.grad()];
         let dx = cx.emit("dx", "cross_entropy_grad", &operands, &[cx.copied(LABEL_SMOOTHING.name)])?;

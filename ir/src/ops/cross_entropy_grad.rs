@@ -6,7 +6,7 @@ use super::common::{self, memory_cost, same_as_first};
 use super::cross_entropy::{self, LABEL_SMOOTHING, Row};
 use crate::grad::Gradient;
 use crate::kernel::{Kernel, KernelBuilder, UnOp};
-use crate::op::{BodyCtx, OpDef};
+use crate::op::{Body, BodyCtx, OpDef};
 use crate::types::Dim;
 
 pub const CROSS_ENTROPY_GRAD: OpDef = OpDef {
@@ -22,7 +22,7 @@ pub const CROSS_ENTROPY_GRAD: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 

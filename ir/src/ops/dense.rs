@@ -6,7 +6,7 @@
 use super::common::{self, elementwise, weighted_cost};
 use crate::grad::Gradient;
 use crate::layout::Layout;
-use crate::op::{OpCtx, OpDef, Problem};
+use crate::op::{Body, OpCtx, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
 pub const DENSE: OpDef = OpDef {
@@ -18,7 +18,7 @@ pub const DENSE: OpDef = OpDef {
     attrs: &[],
     shape,
     cost: weighted_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let (dtype, width) = (ctx.results[0].dtype, ctx.operands[0].dims[1]);
         elementwise("dense", ctx, &mut |k, ins, at| {
             let zero = k.constant(dtype, 1, 0.0);
@@ -29,7 +29,7 @@ pub const DENSE: OpDef = OpDef {
             })[0];
             common::epilogue(k, ctx, ins, at, sum)
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let (x, w, g) = (cx.operands[0], cx.operands[1], cx.grad());
         if cx.wants(0) {

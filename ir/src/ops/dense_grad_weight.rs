@@ -4,7 +4,7 @@
 
 use super::common::{self, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Cost, OpDef, Problem};
+use crate::op::{Body, Cost, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
 pub const DENSE_GRAD_WEIGHT: OpDef = OpDef {
@@ -31,7 +31,7 @@ pub const DENSE_GRAD_WEIGHT: OpDef = OpDef {
         let o = ctx.operands[1].dims(ctx.batch)[1];
         Cost { macs: n * i * o, ..memory_cost(ctx) }
     },
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let (dtype, images) = (ctx.results[0].dtype, ctx.operands[0].dims[0]);
         elementwise("dense_grad_weight", ctx, &mut |k, ins, at| {
             let zero = k.constant(dtype, 1, 0.0);
@@ -41,6 +41,6 @@ pub const DENSE_GRAD_WEIGHT: OpDef = OpDef {
                 vec![k.fma(g, x, acc[0])]
             })[0]
         })
-    },
+    }),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

@@ -4,7 +4,7 @@
 
 use super::common::{attr, elementwise, memory_cost, same_as_first};
 use crate::grad::Gradient;
-use crate::op::{AttrKind, OpDef};
+use crate::op::{AttrKind, Body, OpDef};
 
 pub const FILL: OpDef = OpDef {
     name: "fill",
@@ -15,9 +15,9 @@ pub const FILL: OpDef = OpDef {
     attrs: &[attr("value", AttrKind::Float, Some("1"), "what every element is")],
     shape: same_as_first,
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let value = ctx.attrs.float("value");
         elementwise("fill", ctx, &mut |k, _, _| k.constant(ctx.results[0].dtype, 1, value))
-    },
+    }),
     grad: Gradient::None("its result is constant"),
 };

@@ -3,7 +3,7 @@
 use super::common::{self, floats, memory_cost};
 use super::reshape::copy_row_major;
 use crate::grad::Gradient;
-use crate::op::{OpDef, Problem};
+use crate::op::{Body, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
 pub const FLATTEN: OpDef = OpDef {
@@ -26,6 +26,6 @@ pub const FLATTEN: OpDef = OpDef {
         Ok(vec![TensorType::new(x.dtype, [n, Dim::Size(width)])])
     },
     cost: memory_cost,
-    body: |ctx| copy_row_major("flatten", ctx),
+    body: Body::Loops(|ctx| copy_row_major("flatten", ctx)),
     grad: Gradient::Rule(super::reshape::grad),
 };

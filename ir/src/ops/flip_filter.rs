@@ -5,7 +5,7 @@
 use super::common::{self, elementwise, memory_cost};
 use super::conv2d::{GROUPS, filter};
 use crate::grad::Gradient;
-use crate::op::{OpDef, Problem};
+use crate::op::{Body, OpDef, Problem};
 use crate::types::TensorType;
 
 pub const FLIP_FILTER: OpDef = OpDef {
@@ -25,7 +25,7 @@ pub const FLIP_FILTER: OpDef = OpDef {
         Ok(vec![TensorType::new(ctx.operands[0].dtype, [c * groups, o / groups, r, s].map(Into::into))])
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let (w, y) = (&ctx.operands[0], &ctx.results[0]);
         let (c_group, o_group, groups) = (w.dims[1], y.dims[1], ctx.attrs.int(GROUPS.name));
         elementwise("flip_filter", ctx, &mut |k, ins, at| {
@@ -37,6 +37,6 @@ pub const FLIP_FILTER: OpDef = OpDef {
             let [r, q] = taps;
             common::load(k, ctx, ins, 0, &[o, c, r, q])
         })
-    },
+    }),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

@@ -6,7 +6,7 @@
 use super::batch_norm::EPS;
 use super::common::{self, elementwise, memory_cost, same_as_first};
 use crate::grad::Gradient;
-use crate::op::{OpDef, Problem};
+use crate::op::{Body, OpDef, Problem};
 
 pub const FOLD_BN_WEIGHT: OpDef = OpDef {
     name: "fold_bn_weight",
@@ -26,7 +26,7 @@ pub const FOLD_BN_WEIGHT: OpDef = OpDef {
         Ok(types)
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let eps = ctx.attrs.float("eps");
         elementwise("fold_bn_weight", ctx, &mut |k, ins, at| {
             let w = common::load_f64(k, ctx, ins, 0, at);
@@ -36,6 +36,6 @@ pub const FOLD_BN_WEIGHT: OpDef = OpDef {
             let folded = k.div(scaled, deviation);
             k.convert(folded, ctx.results[0].dtype)
         })
-    },
+    }),
     grad: Gradient::None("made by passes, after gradients are taken"),
 };

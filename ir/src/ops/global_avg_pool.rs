@@ -4,7 +4,7 @@
 
 use super::common::{self, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 use crate::types::TensorType;
 
 pub const GLOBAL_AVG_POOL: OpDef = OpDef {
@@ -20,7 +20,7 @@ pub const GLOBAL_AVG_POOL: OpDef = OpDef {
         Ok(vec![TensorType::new(x.dtype, [x.shape[0], c.into()])])
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let dtype = ctx.results[0].dtype;
         let (h, w) = (ctx.operands[0].dims[2], ctx.operands[0].dims[3]);
         elementwise("global_avg_pool", ctx, &mut |k, ins, at| {
@@ -36,7 +36,7 @@ pub const GLOBAL_AVG_POOL: OpDef = OpDef {
             let count = k.constant(dtype, 1, (h * w) as f64);
             k.div(sum, count)
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let input = ("input", cx.size(0));
         let dx = cx.emit("dx", "global_avg_pool_grad", &[cx.grad()], &[input])?;

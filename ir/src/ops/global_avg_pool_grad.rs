@@ -6,7 +6,7 @@ use super::channels;
 use super::common::{self, elementwise, memory_cost};
 use super::conv2d_grad_input::INPUT;
 use crate::grad::Gradient;
-use crate::op::{OpDef, Problem};
+use crate::op::{Body, OpDef, Problem};
 use crate::types::TensorType;
 
 pub const GLOBAL_AVG_POOL_GRAD: OpDef = OpDef {
@@ -27,13 +27,13 @@ pub const GLOBAL_AVG_POOL_GRAD: OpDef = OpDef {
         Ok(vec![TensorType::new(g.dtype, [n, channels.into(), h.into(), w.into()])])
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let y = &ctx.results[0];
         elementwise("global_avg_pool_grad", ctx, &mut |k, ins, at| {
             let g = common::load(k, ctx, ins, 0, &at[..2]);
             let count = k.constant(y.dtype, 1, (y.dims[2] * y.dims[3]) as f64);
             k.div(g, count)
         })
-    },
+    }),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

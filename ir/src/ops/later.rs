@@ -6,7 +6,7 @@
 
 use super::common::{elementwise, load, memory_cost, same_as_first};
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const LATER: OpDef = OpDef {
     name: "later",
@@ -17,6 +17,6 @@ pub const LATER: OpDef = OpDef {
     attrs: &[],
     shape: same_as_first,
     cost: memory_cost,
-    body: |ctx| elementwise("later", ctx, &mut |k, ins, at| load(k, ctx, ins, 0, at)),
+    body: Body::Loops(|ctx| elementwise("later", ctx, &mut |k, ins, at| load(k, ctx, ins, 0, at))),
     grad: Gradient::None("it orders a step whose gradients are there"),
 };

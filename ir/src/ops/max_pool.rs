@@ -6,7 +6,7 @@ use super::common::memory_cost;
 use super::pool::{self, CEIL_MODE, KERNEL, PAD, STRIDE};
 use crate::grad::Gradient;
 use crate::kernel::BinOp;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const MAX_POOL: OpDef = OpDef {
     name: "max_pool",
@@ -17,13 +17,13 @@ pub const MAX_POOL: OpDef = OpDef {
     attrs: &[KERNEL, STRIDE, PAD, CEIL_MODE],
     shape: pool::shape,
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let dtype = ctx.results[0].dtype;
         pool::body("max_pool", ctx, &mut |k, window| {
             let least = k.constant(dtype, 1, f64::NEG_INFINITY);
             window.fold(k, ctx, least, |k, acc, x| k.bin(BinOp::MaxNan, acc, x))
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let attrs = ["kernel", "stride", "pad", "ceil_mode"].map(|a| cx.copied(a));
         let dx = cx.emit("dx", "max_pool_grad", &[cx.grad(), cx.operands[0]], &attrs)?;

@@ -8,7 +8,7 @@ use super::pool::{self, CEIL_MODE, KERNEL, PAD, Pool, STRIDE};
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel, KernelBuilder, Test};
-use crate::op::{BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::{DType, TensorType};
 
 pub const MAX_POOL_GRAD: OpDef = OpDef {
@@ -20,7 +20,7 @@ pub const MAX_POOL_GRAD: OpDef = OpDef {
     attrs: &[KERNEL, STRIDE, PAD, CEIL_MODE],
     shape,
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 

@@ -71,6 +71,8 @@ pub mod channels;
 /// Shape and cost rules and body pieces that several ops share.
 mod common;
 mod fold;
+/// Each element for itself.
+pub mod map;
 pub mod pool;
 pub mod splits;
 pub mod window;

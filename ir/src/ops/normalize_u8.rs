@@ -7,7 +7,7 @@
 use super::common::{self, attr, bad_attr, memory_cost};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{AttrKind, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::{DType, Dim, TensorType};
 
 pub const NORMALIZE_U8: OpDef = OpDef {
@@ -24,7 +24,7 @@ pub const NORMALIZE_U8: OpDef = OpDef {
     ],
     shape,
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("its operand is of integers"),
 };
 

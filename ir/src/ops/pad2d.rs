@@ -4,7 +4,7 @@
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{AttrKind, OpDef};
+use crate::op::{AttrKind, Body, OpDef};
 
 pub const PAD2D: OpDef = OpDef {
     name: "pad2d",
@@ -26,7 +26,7 @@ pub const PAD2D: OpDef = OpDef {
         }
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let (dtype, x) = (ctx.results[0].dtype, &ctx.operands[0]);
         let [top, left, ..] = ctx.attrs.quad("pad").map(u64::cast_signed);
         let value = ctx.attrs.float("value");
@@ -38,7 +38,7 @@ pub const PAD2D: OpDef = OpDef {
                 })
             })
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let dx = cx.emit("dx", "crop2d", &[cx.grad()], &[cx.copied("pad")])?;
         cx.send(0, dx);

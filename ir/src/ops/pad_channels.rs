@@ -5,7 +5,7 @@
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Attr, AttrKind, OpDef};
+use crate::op::{Attr, AttrKind, Body, OpDef};
 
 pub const PAD_CHANNELS: OpDef = OpDef {
     name: "pad_channels",
@@ -27,7 +27,7 @@ pub const PAD_CHANNELS: OpDef = OpDef {
         Ok(vec![common::image_like_first(ctx, [channels, h, w])])
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let (dtype, before) = (ctx.results[0].dtype, ctx.attrs.int("before"));
         elementwise("pad_channels", ctx, &mut |k, ins, at| {
             let zero = k.constant(dtype, 1, 0.0);
@@ -35,7 +35,7 @@ pub const PAD_CHANNELS: OpDef = OpDef {
                 common::load(k, ctx, ins, 0, &[at[0].clone(), c, at[2].clone(), at[3].clone()])
             })
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let count = cx.operand(0).dims(1)[1];
         let attrs = [("start", cx.attrs.0["before"].clone()), ("count", Attr::Int(count.cast_signed()))];

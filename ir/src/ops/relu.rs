@@ -1,8 +1,11 @@
 //! `relu`: y = max(x, 0), elementwise. x, y: any shape, same type. NaN passes through.
 
-use super::common::{self, elementwise, memory_cost, same_as_first};
+use super::common::{memory_cost, same_as_first};
+use super::map::Map;
+use crate::entity::Reg;
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::kernel::KernelBuilder;
+use crate::op::{Body, OpDef};
 
 pub const RELU: OpDef = OpDef {
     name: "relu",
@@ -13,15 +16,16 @@ pub const RELU: OpDef = OpDef {
     attrs: &[],
     shape: same_as_first,
     cost: memory_cost,
-    body: |ctx| {
-        elementwise("relu", ctx, &mut |k, ins, at| {
-            let x = common::load(k, ctx, ins, 0, at);
-            common::relu(k, x)
-        })
-    },
+    body: Body::Map(Map::new(|k, _, x, _| rectified(k, x[0]))),
     grad: Gradient::Rule(|cx| {
         let dx = cx.emit("dx", "relu_grad", &[cx.grad(), cx.results[0]], &[])?;
         cx.send(0, dx);
         Ok(())
     }),
 };
+
+/// max(x, 0), lane by lane; NaN passes through.
+pub fn rectified(k: &mut KernelBuilder, x: Reg) -> Reg {
+    let zero = k.constant_like(x, 0.0);
+    k.max(x, zero)
+}

@@ -2,11 +2,12 @@
 //!
 //! g, y, dx: any shape, same type.
 
-use super::common::{self, elementwise, memory_cost, same_as_first};
+use super::common::{self, memory_cost, same_as_first};
+use super::map::Map;
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::{KernelBuilder, Test};
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const RELU_GRAD: OpDef = OpDef {
     name: "relu_grad",
@@ -20,18 +21,12 @@ pub const RELU_GRAD: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body: |ctx| {
-        elementwise("relu_grad", ctx, &mut |k, ins, at| {
-            let [g, y] = [0, 1].map(|i| common::load(k, ctx, ins, i, at));
-            masked(k, g, y)
-        })
-    },
+    body: Body::Map(Map::new(|k, _, x, _| masked(k, x[0], x[1]))),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 
 /// g where y > 0, else 0, lane by lane.
 pub fn masked(k: &mut KernelBuilder, g: Reg, y: Reg) -> Reg {
-    let ty = k.ty(g);
-    let zero = k.constant(ty.dtype, ty.lanes, 0.0);
+    let zero = k.constant_like(g, 0.0);
     k.select(Test::Gt, [y, zero], g, zero)
 }

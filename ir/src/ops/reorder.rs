@@ -6,7 +6,7 @@ use super::common::{self, attr, bad_attr, memory_cost};
 use crate::grad::Gradient;
 use crate::kernel::{Kernel, KernelBuilder};
 use crate::layout::Layout;
-use crate::op::{Attr, AttrKind, Attrs, BodyCtx, OpDef, Problem};
+use crate::op::{Attr, AttrKind, Attrs, Body, BodyCtx, OpDef, Problem};
 
 pub const REORDER: OpDef = OpDef {
     name: "reorder",
@@ -28,7 +28,7 @@ pub const REORDER: OpDef = OpDef {
         Ok(vec![x.with_layout(layout)])
     },
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::Rule(|cx| {
         let to = ("to", Attr::Word(cx.operand(0).layout.to_string()));
         let dx = cx.emit("dx", "reorder", &[cx.grad()], &[to])?;

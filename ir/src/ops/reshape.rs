@@ -3,7 +3,7 @@
 use super::common::{self, attr, floats, memory_cost};
 use crate::grad::{GradCtx, Gradient};
 use crate::kernel::{Affine, Kernel};
-use crate::op::{Attr, AttrKind, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Attr, AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
 pub const RESHAPE: OpDef = OpDef {
@@ -15,7 +15,7 @@ pub const RESHAPE: OpDef = OpDef {
     attrs: &[attr("shape", AttrKind::Dims, None, "dimensions of the result; N where the operand has N")],
     shape,
     cost: memory_cost,
-    body: |ctx| copy_row_major("reshape", ctx),
+    body: Body::Loops(|ctx| copy_row_major("reshape", ctx)),
     grad: Gradient::Rule(grad),
 };
 

@@ -7,7 +7,7 @@
 use super::channels;
 use super::common::{self, attr, elementwise};
 use crate::grad::Gradient;
-use crate::op::{AttrDef, AttrKind, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, OpDef, Problem};
 
 pub const MOMENTUM: AttrDef = attr("momentum", AttrKind::Float, Some("0.1"), "weight of the batch's statistics");
 
@@ -37,7 +37,7 @@ pub const RUNNING_AVERAGE: OpDef = OpDef {
         Ok(vec![running])
     },
     cost: |ctx| common::memory_cost_without(ctx, 2),
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let m = ctx.attrs.float(MOMENTUM.name);
         let unbiased = ctx.operands.get(2).map_or(1.0, |x| {
             let count = channels::elements(&x.dims) as f64;
@@ -50,6 +50,6 @@ pub const RUNNING_AVERAGE: OpDef = OpDef {
             let kept = k.mul(running, keep);
             k.fma(batch, take, kept)
         })
-    },
+    }),
     grad: Gradient::None("the loss does not depend on running statistics"),
 };

@@ -3,9 +3,10 @@
 //! x, y: [N,C,…], same type; a: [C].
 
 use super::channels;
-use super::common::{self, elementwise, memory_cost, same_as_first};
+use super::common::{memory_cost, same_as_first};
+use super::map::Map;
 use crate::grad::Gradient;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const SCALE: OpDef = OpDef {
     name: "scale",
@@ -19,11 +20,6 @@ pub const SCALE: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body: |ctx| {
-        elementwise("scale", ctx, &mut |k, ins, at| {
-            let [x, a] = [(0, at), (1, &at[1..2])].map(|(i, at)| common::load(k, ctx, ins, i, at));
-            k.mul(x, a)
-        })
-    },
+    body: Body::Map(Map::new(|k, _, x, a| k.mul(x[0], a[0]))),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

@@ -4,9 +4,10 @@
 //! What a batch normalisation with given statistics is, once its four vectors are folded into two.
 
 use super::channels;
-use super::common::{self, elementwise, memory_cost, same_as_first};
+use super::common::{self, memory_cost, same_as_first};
+use super::map::Map;
 use crate::grad::Gradient;
-use crate::op::{OpDef, Problem};
+use crate::op::{Body, OpDef, Problem};
 
 pub const SCALE_SHIFT: OpDef = OpDef {
     name: "scale_shift",
@@ -26,13 +27,7 @@ pub const SCALE_SHIFT: OpDef = OpDef {
         Ok(types)
     },
     cost: memory_cost,
-    body: |ctx| {
-        elementwise("scale_shift", ctx, &mut |k, ins, at| {
-            let [x, a, b] = [(0, at), (1, &at[1..2]), (2, &at[1..2])].map(|(i, at)| common::load(k, ctx, ins, i, at));
-            let v = k.fma(x, a, b);
-            common::epilogue(k, ctx, ins, at, v)
-        })
-    },
+    body: Body::Map(Map::new(|k, _, x, ab| k.fma(x[0], ab[0], ab[1]))),
     grad: Gradient::Rule(|cx| {
         let (x, a, g) = (cx.operands[0], cx.operands[1], cx.grad());
         if cx.wants(0) {

@@ -6,7 +6,7 @@
 use super::common::{self, attr, memory_cost};
 use crate::grad::Gradient;
 use crate::kernel::{Kernel, KernelBuilder, UnOp};
-use crate::op::{AttrKind, BodyCtx, OpDef};
+use crate::op::{AttrKind, Body, BodyCtx, OpDef};
 use crate::types::Dim;
 
 pub const SGD_STEP: OpDef = OpDef {
@@ -36,7 +36,7 @@ pub const SGD_STEP: OpDef = OpDef {
         Ok(vec![w.clone(), w])
     },
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("a step is the end of what is differentiated"),
 };
 

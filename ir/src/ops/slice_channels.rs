@@ -4,7 +4,7 @@
 
 use super::common::{self, attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Attr, AttrKind, OpDef};
+use crate::op::{Attr, AttrKind, Body, OpDef};
 
 pub const SLICE_CHANNELS: OpDef = OpDef {
     name: "slice_channels",
@@ -26,12 +26,12 @@ pub const SLICE_CHANNELS: OpDef = OpDef {
         Ok(vec![common::image_like_first(ctx, [count.cast_unsigned(), h, w])])
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let start = ctx.attrs.int("start");
         elementwise("slice_channels", ctx, &mut |k, ins, at| {
             common::load(k, ctx, ins, 0, &[at[0].clone(), &at[1] + start, at[2].clone(), at[3].clone()])
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let (start, count) = (cx.attrs.int("start"), cx.attrs.int("count"));
         let after = cx.operand(0).dims(1)[1].cast_signed() - start - count;

@@ -6,7 +6,7 @@
 use super::common::{self, memory_cost, same_as_first};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, BinOp, Kernel, KernelBuilder, UnOp};
-use crate::op::{BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::Dim;
 
 pub const SOFTMAX: OpDef = OpDef {
@@ -22,7 +22,7 @@ pub const SOFTMAX: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::Rule(|cx| {
         let dx = cx.emit("dx", "softmax_grad", &[cx.grad(), cx.results[0]], &[])?;
         cx.send(0, dx);

@@ -6,7 +6,7 @@ use super::common::{self, memory_cost, same_as_first};
 use super::softmax;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{BodyCtx, OpDef};
+use crate::op::{Body, BodyCtx, OpDef};
 
 pub const SOFTMAX_GRAD: OpDef = OpDef {
     name: "softmax_grad",
@@ -23,7 +23,7 @@ pub const SOFTMAX_GRAD: OpDef = OpDef {
         same_as_first(ctx)
     },
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };
 

@@ -5,7 +5,7 @@
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{AttrDef, AttrKind, OpDef};
+use crate::op::{AttrDef, AttrKind, Body, OpDef};
 
 pub const STEP: AttrDef = attr("step", AttrKind::Pair, None, "distance of the rows and columns that are kept");
 
@@ -25,14 +25,14 @@ pub const SUBSAMPLE: OpDef = OpDef {
         Ok(vec![common::image_like_first(ctx, [c, h.div_ceil(sh), w.div_ceil(sw)])])
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let [sh, sw] = ctx.attrs.pair("step").map(u64::cast_signed);
         elementwise("subsample", ctx, &mut |k, ins, at| {
             // A step beyond the image keeps row or column 0 alone, whose index is a constant.
             let at = [at[0].clone(), at[1].clone(), &at[2] * sh, &at[3] * sw];
             common::load(k, ctx, ins, 0, &at)
         })
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let attrs = [cx.copied("step"), ("input", cx.size(0))];
         let dx = cx.emit("dx", "subsample_grad", &[cx.grad()], &attrs)?;

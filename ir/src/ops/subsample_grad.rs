@@ -8,7 +8,7 @@ use super::subsample::STEP;
 use crate::grad::Gradient;
 use crate::kernel::Affine;
 use crate::kernel::build::min_of;
-use crate::op::OpDef;
+use crate::op::{Body, OpDef};
 
 pub const SUBSAMPLE_GRAD: OpDef = OpDef {
     name: "subsample_grad",
@@ -26,7 +26,7 @@ pub const SUBSAMPLE_GRAD: OpDef = OpDef {
         Ok(vec![common::image_like_first(ctx, [c, h, w])])
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let (dtype, g) = (ctx.results[0].dtype, &ctx.operands[0]);
         let step = ctx.attrs.pair("step").map(u64::cast_signed);
         elementwise("subsample_grad", ctx, &mut |k, ins, at| {
@@ -44,6 +44,6 @@ pub const SUBSAMPLE_GRAD: OpDef = OpDef {
                 })
             })[0]
         })
-    },
+    }),
     grad: Gradient::None("part of a gradient; second derivatives are not taken"),
 };

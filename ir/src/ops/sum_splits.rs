@@ -9,7 +9,7 @@ use super::splits::{self, MAX_SPLITS};
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
-use crate::op::{OpDef, Problem};
+use crate::op::{Body, OpDef, Problem};
 use crate::types::TensorType;
 
 pub const SUM_SPLITS: OpDef =
@@ -32,13 +32,13 @@ pub const SUM_SPLITS: OpDef =
             }
         },
         cost: memory_cost,
-        body: |ctx| {
+        body: Body::Loops(|ctx| {
             elementwise("sum_splits", ctx, &mut |k, ins, at| {
                 tree(k, 0..ctx.operands[0].dims[0], &mut |k, split| {
                     common::load(k, ctx, ins, 0, &[&[split.into()], at].concat())
                 })
             })
-        },
+        }),
         grad: Gradient::None("part of a gradient; second derivatives are not taken"),
     };
 

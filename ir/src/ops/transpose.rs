@@ -2,7 +2,7 @@
 
 use super::common::{self, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{OpDef, Problem};
+use crate::op::{Body, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
 pub const TRANSPOSE: OpDef = OpDef {
@@ -21,9 +21,9 @@ pub const TRANSPOSE: OpDef = OpDef {
         Ok(vec![TensorType::new(x.dtype, [j, i])])
     },
     cost: memory_cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         elementwise("transpose", ctx, &mut |k, ins, at| common::load(k, ctx, ins, 0, &[at[1].clone(), at[0].clone()]))
-    },
+    }),
     grad: Gradient::Rule(|cx| {
         let dx = cx.emit("dx", "transpose", &[cx.grad()], &[])?;
         cx.send(0, dx);

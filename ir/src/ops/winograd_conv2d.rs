@@ -8,7 +8,7 @@ use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIDE, STRIP, Stride, magnit
 use super::{winograd_input, winograd_output};
 use crate::grad::Gradient;
 use crate::kernel::{Kernel, KernelBuilder};
-use crate::op::{BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
 use crate::types::TensorType;
 
 pub const WINOGRAD_CONV2D: OpDef = OpDef {
@@ -20,7 +20,7 @@ pub const WINOGRAD_CONV2D: OpDef = OpDef {
     attrs: &[STRIDE, ROWS, COLUMNS, STRIP],
     shape,
     cost,
-    body: |ctx| build(ctx, &Stride::input_matrix, &Stride::output_matrix),
+    body: Body::Loops(|ctx| build(ctx, &Stride::input_matrix, &Stride::output_matrix)),
     grad: Gradient::None("made by passes, after gradients are taken"),
 };
 

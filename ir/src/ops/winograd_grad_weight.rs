@@ -13,7 +13,7 @@ use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::build::{LINE, min_of};
 use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{AttrDef, AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
 use crate::types::{DType, TensorType};
 
 /// As of the other Winograd ops, for their grid; a filter's gradient is taken at stride 1 alone.
@@ -29,10 +29,10 @@ pub const WINOGRAD_GRAD_WEIGHT: OpDef = OpDef {
     attrs: &[STRIDE, ROWS, COLUMNS, STRIP, SPLITS],
     shape,
     cost,
-    body: |ctx| {
+    body: Body::Loops(|ctx| {
         let channels = [0, 1].map(|i| ctx.operands[i].dims[1]);
         kernel(ctx, &Tiling { lanes: 1, pixels: 1, blocks: 1, together: 1, channels })
-    },
+    }),
     grad: Gradient::None("made by passes, after gradients are taken"),
 };
 

@@ -11,7 +11,7 @@ use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::build::{max_of, min_of};
 use crate::kernel::{Affine, KernelBuilder};
-use crate::op::{AttrKind, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{AttrKind, Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
 use crate::types::{DType, Dim, TensorType};
 
 pub const WINOGRAD_INPUT: OpDef = OpDef {
@@ -29,7 +29,7 @@ pub const WINOGRAD_INPUT: OpDef = OpDef {
     ],
     shape,
     cost: |ctx| Cost { macs: 0, ..common::memory_cost(ctx) },
-    body: |ctx| build(ctx, 1, &Stride::input_matrix),
+    body: Body::Loops(|ctx| build(ctx, 1, &Stride::input_matrix)),
     grad: Gradient::None("made by passes, after gradients are taken"),
 };
 

@@ -10,7 +10,7 @@ use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, KernelBuilder};
 use crate::layout::Layout;
-use crate::op::{BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
 use crate::types::{Dim, TensorType};
 
 pub const WINOGRAD_OUTPUT: OpDef = OpDef {
@@ -22,7 +22,7 @@ pub const WINOGRAD_OUTPUT: OpDef = OpDef {
     attrs: &[STRIDE, ROWS, COLUMNS, STRIP],
     shape,
     cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("made by passes, after gradients are taken"),
 };
 

@@ -7,7 +7,7 @@ use super::common::{self, attr, bad_attr, memory_cost};
 use super::winograd::{MAX_TILE, STRIDE, Stride};
 use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
-use crate::op::{AttrKind, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem};
 use crate::types::{DType, Dim, TensorType};
 
 pub const WINOGRAD_WEIGHT: OpDef = OpDef {
@@ -23,7 +23,7 @@ pub const WINOGRAD_WEIGHT: OpDef = OpDef {
     ],
     shape,
     cost: memory_cost,
-    body,
+    body: Body::Loops(body),
     grad: Gradient::None("made by passes, after gradients are taken"),
 };
 

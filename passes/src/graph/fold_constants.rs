@@ -185,6 +185,6 @@ impl<'a> Job<'a> {
         };
         let key = format!("{} {:?} {:?} {:?} {:?}", d.op.name, ctx.operands, ctx.results, d.attrs, d.epilogue);
         let mut kernels = self.kernels.lock().expect("invariant: no holder of the lock panics");
-        kernels.entry(key).or_insert_with(|| Arc::new((d.op.body)(&ctx))).clone()
+        kernels.entry(key).or_insert_with(|| Arc::new(d.op.kernel(&ctx))).clone()
     }
 }

@@ -36,13 +36,8 @@ pub fn offers(r: &Request) -> Vec<Offer> {
 }
 
 pub fn build(r: &Request) -> Option<Kernel> {
-    let blocking = Blocking::new(r)?;
-    let offer = offers(r).pop()?;
-    let given = r.ctx.operands.iter().map(|t| t.layout);
-    (given.eq(offer.operands.iter().copied()) && r.ctx.results[0].layout == offer.result).then(|| {
-        let (k, emitter) = Emitter::new(r, blocking);
-        emitter.emit(k)
-    })
+    let (k, emitter) = Emitter::new(r, Blocking::new(r)?);
+    Some(emitter.emit(k))
 }
 
 /// One element of a strip that is broadcast: channel block in the strip, channel in the block, filter column.

@@ -35,14 +35,9 @@ fn panel(r: &Request) -> Option<u32> {
 }
 
 pub fn build(r: &Request) -> Option<Kernel> {
-    let panel = panel(r)?;
-    let offer = offers(r).pop()?;
-    if !r.ctx.operands.iter().map(|t| t.layout).eq(offer.operands) {
-        return None;
-    }
+    let panel = i64::from(panel(r)?);
     let c = r.ctx;
     let (&[images, inputs], outputs) = (&c.operands[0].dims[..], c.operands[1].dims[0]) else { return None };
-    let panel = i64::from(panel);
     let (vectors, lanes) = (panel / r.block(), r.target.block);
 
     let mut k = KernelBuilder::new(format!("dense_{inputs}_{outputs}"));

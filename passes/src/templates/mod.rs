@@ -1,8 +1,8 @@
 //! Tuned kernels for stated shapes. Each is an alternative to the body of an op and is checked against it.
 //!
-//! A template is one file with two functions: `offers` (which layouts it would like, at what cost) and `build`
-//! (the kernel for given layouts, or `None`). [`TABLE`] lists them; the first that answers wins. Speed lives
-//! here and in [`ir::target`], nowhere else.
+//! A template is one file with two functions: `offers` (which layouts it would like, at what cost) and `build` (the
+//! kernel, where the layouts are one of its offers). [`TABLE`] lists them; the first that answers wins. Speed lives here
+//! and in [`ir::target`], nowhere else.
 
 mod channels;
 mod conv_direct;
@@ -16,12 +16,13 @@ mod pad_channels;
 mod pool;
 mod pool_grad;
 mod prefetch;
+mod subsample;
 pub(crate) mod tiling;
 mod transpose;
 mod update;
 pub(crate) mod winograd;
 
-use ir::op::{BodyCtx, OpCtx, OpDef};
+use ir::op::{Body, BodyCtx, OpCtx, OpDef};
 use ir::target::Target;
 use ir::{DType, Kernel, Layout, TensorType};
 
@@ -57,54 +58,70 @@ impl Request<'_> {
     }
 }
 
+/// What a template is for.
+enum Ops {
+    Named(&'static [&'static str]),
+    /// Those whose body is a map, or sums over all but the channels.
+    Maps,
+    Sums,
+}
+
+impl Ops {
+    fn contains(&self, op: &OpDef) -> bool {
+        match self {
+            Ops::Named(names) => names.contains(&op.name),
+            Ops::Maps => matches!(op.body, Body::Map(_)),
+            Ops::Sums => matches!(op.body, Body::Sums(_)),
+        }
+    }
+}
+
 struct Template {
-    ops: &'static [&'static str],
+    ops: Ops,
     offers: fn(&Request) -> Vec<Offer>,
     build: fn(&Request) -> Option<Kernel>,
 }
 
 static TABLE: &[Template] = &[
-    Template { ops: &["conv2d"], offers: conv_direct::offers, build: conv_direct::build },
-    Template { ops: &["conv2d_grad_input"], offers: conv_grad_input::offers, build: conv_grad_input::build },
-    Template { ops: &["conv2d_grad_weight"], offers: conv_grad_weight::offers, build: conv_grad_weight::build },
-    Template { ops: &["dense"], offers: dense::offers, build: dense::build },
-    Template { ops: &["dense_grad_weight"], offers: dense_grad_weight::offers, build: dense_grad_weight::build },
-    Template { ops: &["max_pool", "avg_pool"], offers: pool::offers, build: pool::build },
-    Template { ops: &["max_pool_grad"], offers: pool_grad::offers, build: pool_grad::build },
-    Template { ops: &["global_avg_pool"], offers: pool::global_offers, build: pool::build_global },
+    Template { ops: Ops::Maps, offers: elementwise::offers, build: elementwise::build },
+    Template { ops: Ops::Sums, offers: channels::offers, build: channels::build },
+    Template { ops: Ops::Named(&["conv2d"]), offers: conv_direct::offers, build: conv_direct::build },
     Template {
-        ops: &[
-            "relu",
-            "relu_grad",
-            "clamp",
-            "add",
-            "scale",
-            "scale_shift",
-            "batch_norm",
-            "batch_norm_grad_input",
-            "subsample",
-            "subsample_grad",
-        ],
-        offers: elementwise::offers,
-        build: elementwise::build,
+        ops: Ops::Named(&["conv2d_grad_input"]),
+        offers: conv_grad_input::offers,
+        build: conv_grad_input::build,
     },
-    Template { ops: &["pad_channels", "slice_channels"], offers: pad_channels::offers, build: pad_channels::build },
     Template {
-        ops: &["channel_moments", "channel_sum", "channel_dot", "batch_norm_grad_params"],
-        offers: channels::offers,
-        build: channels::build,
+        ops: Ops::Named(&["conv2d_grad_weight"]),
+        offers: conv_grad_weight::offers,
+        build: conv_grad_weight::build,
     },
-    Template { ops: &["transpose", "flip_filter"], offers: transpose::offers, build: transpose::build },
-    Template { ops: &["sum_splits", "sgd_step"], offers: update::offers, build: update::build },
-    Template { ops: &["winograd_input"], offers: winograd::input_offers, build: winograd::build_input },
-    Template { ops: &["winograd_weight"], offers: winograd::weight_offers, build: winograd::build_weight },
+    Template { ops: Ops::Named(&["dense"]), offers: dense::offers, build: dense::build },
     Template {
-        ops: &["winograd_grad_weight"],
+        ops: Ops::Named(&["dense_grad_weight"]),
+        offers: dense_grad_weight::offers,
+        build: dense_grad_weight::build,
+    },
+    Template { ops: Ops::Named(&["max_pool", "avg_pool"]), offers: pool::offers, build: pool::build },
+    Template { ops: Ops::Named(&["max_pool_grad"]), offers: pool_grad::offers, build: pool_grad::build },
+    Template { ops: Ops::Named(&["global_avg_pool"]), offers: pool::global_offers, build: pool::build_global },
+    Template { ops: Ops::Named(&["subsample", "subsample_grad"]), offers: subsample::offers, build: subsample::build },
+    Template {
+        ops: Ops::Named(&["pad_channels", "slice_channels"]),
+        offers: pad_channels::offers,
+        build: pad_channels::build,
+    },
+    Template { ops: Ops::Named(&["transpose", "flip_filter"]), offers: transpose::offers, build: transpose::build },
+    Template { ops: Ops::Named(&["sum_splits", "sgd_step"]), offers: update::offers, build: update::build },
+    Template { ops: Ops::Named(&["winograd_input"]), offers: winograd::input_offers, build: winograd::build_input },
+    Template { ops: Ops::Named(&["winograd_weight"]), offers: winograd::weight_offers, build: winograd::build_weight },
+    Template {
+        ops: Ops::Named(&["winograd_grad_weight"]),
         offers: winograd::grad_weight_offers,
         build: winograd::build_grad_weight,
     },
-    Template { ops: &["winograd_conv2d"], offers: winograd::conv_offers, build: winograd::build_conv },
-    Template { ops: &["winograd_output"], offers: winograd::output_offers, build: winograd::build_output },
+    Template { ops: Ops::Named(&["winograd_conv2d"]), offers: winograd::conv_offers, build: winograd::build_conv },
+    Template { ops: Ops::Named(&["winograd_output"]), offers: winograd::output_offers, build: winograd::build_output },
 ];
 
 /// What templates offer for this node, and last what its generic body costs with all layouts plain.
@@ -113,7 +130,7 @@ pub fn offers(op: &'static OpDef, ctx: &BodyCtx, target: &Target) -> Vec<Offer> 
     let request = Request { op, ctx, target };
     let mut out: Vec<Offer> = Vec::new();
     if request.reads_f32() {
-        let able = TABLE.iter().filter(|t| t.ops.contains(&op.name));
+        let able = TABLE.iter().filter(|t| t.ops.contains(op));
         out.extend(able.flat_map(|t| (t.offers)(&request)));
     }
     let plain = vec![Layout::Plain; ctx.operands.len()];
@@ -127,7 +144,12 @@ pub fn build(op: &'static OpDef, ctx: &BodyCtx, target: &Target) -> Option<Kerne
     if !request.reads_f32() {
         return None;
     }
-    TABLE.iter().filter(|t| t.ops.contains(&op.name)).find_map(|t| (t.build)(&request))
+    let has_layouts = |o: &Offer| {
+        let operands = ctx.operands.iter().map(|t| t.layout);
+        operands.eq(o.operands.iter().copied()) && ctx.results.iter().all(|t| t.layout == o.result)
+    };
+    let mut able = TABLE.iter().filter(|t| t.ops.contains(op));
+    able.find(|t| (t.offers)(&request).iter().any(has_layouts)).and_then(|t| (t.build)(&request))
 }
 
 /// A scalar multiply-add of a body takes about a latency of four cycles; memory moves at some 4 GB/s.

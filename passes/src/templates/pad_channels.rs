@@ -32,11 +32,7 @@ pub fn offers(r: &Request) -> Vec<Offer> {
 
 /// One task a channel block of the result.
 pub fn build(r: &Request) -> Option<Kernel> {
-    let offer = offers(r).pop()?;
     let (x, y) = (&r.ctx.operands[0], &r.ctx.results[0]);
-    if x.layout != offer.operands[0] || y.layout != offer.result {
-        return None;
-    }
     let [channels, unit] = shift(r);
     let (lanes, parts) = (u32::try_from(unit).ok()?, r.block() / unit);
     let mut k = KernelBuilder::new(format!("{}_{}_{}x{}", r.op.name, y.dims[1], y.dims[2], y.dims[3]));

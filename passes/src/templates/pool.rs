@@ -39,14 +39,7 @@ pub fn global_offers(r: &Request) -> Vec<Offer> {
     vec![Offer { operands: vec![blocked], result: Layout::Plain, cost_ns: vector_cost_ns(r) }]
 }
 
-fn has_layouts(r: &Request, offers: &[Offer]) -> bool {
-    offers.iter().any(|o| r.ctx.operands[0].layout == o.operands[0] && r.ctx.results[0].layout == o.result)
-}
-
 pub fn build(r: &Request) -> Option<Kernel> {
-    if !has_layouts(r, &offers(r)) {
-        return None;
-    }
     let (x, y) = (&r.ctx.operands[0], &r.ctx.results[0]);
     let (window, stride, pad) = (r.ctx.attrs.pair("kernel"), r.ctx.attrs.pair("stride"), r.ctx.attrs.quad("pad"));
     let is_max = r.op.name == "max_pool";
@@ -121,9 +114,6 @@ fn window_row(
 }
 
 pub fn build_global(r: &Request) -> Option<Kernel> {
-    if !has_layouts(r, &global_offers(r)) {
-        return None;
-    }
     let (x, y) = (&r.ctx.operands[0], &r.ctx.results[0]);
     let lanes = r.target.block;
     let &[n, blocks, h, w, _] = &x.physical()[..] else { return None };

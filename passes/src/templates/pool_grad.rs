@@ -16,11 +16,6 @@ pub fn offers(r: &Request) -> Vec<Offer> {
 }
 
 pub fn build(r: &Request) -> Option<Kernel> {
-    let offer = offers(r).pop()?;
-    let given = r.ctx.operands.iter().map(|t| t.layout);
-    if !given.eq(offer.operands) || r.ctx.results[0].layout != offer.result {
-        return None;
-    }
     let (g, x, dx) = (&r.ctx.operands[0], &r.ctx.operands[1], &r.ctx.results[0]);
     let (pool, lanes) = (Pool::of(r.ctx.attrs), r.target.block);
     let mut k = KernelBuilder::new(format!("max_pool_grad_{}_{}x{}", dx.dims[1], dx.dims[2], dx.dims[3]));

@@ -86,7 +86,7 @@ impl Case {
         let bytes = |data: &[Vec<f64>]| -> Vec<Vec<u8>> { data.iter().map(|d| encode(DType::F32, d)).collect() };
         let inputs = bytes(&data);
         let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
-        let want = run_in_any_order(&(op.body)(&plain), &inputs).expect("the body runs");
+        let want = run_in_any_order(&op.kernel(&plain), &inputs).expect("the body runs");
         let want = decode(DType::F32, &want[0]);
 
         let mut all = offers(op, &plain, target);

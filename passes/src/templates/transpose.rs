@@ -18,18 +18,13 @@ pub fn offers(r: &Request) -> Vec<Offer> {
     is_matrix(r).then_some(offer).into_iter().collect()
 }
 
-pub fn build(r: &Request) -> Option<Kernel> {
-    let is_plain = [&r.ctx.operands[0], &r.ctx.results[0]].iter().all(|t| t.layout == Layout::Plain);
-    (is_plain && is_matrix(r)).then(|| kernel(r))
-}
-
 /// Whether the op does no more than exchange the first two dimensions.
 fn is_matrix(r: &Request) -> bool {
     let dims = &r.ctx.operands[0].dims;
     dims[2..].iter().all(|&n| n == 1) && (r.op.name == "transpose" || r.ctx.attrs.int("groups") == 1)
 }
 
-fn kernel(r: &Request) -> Kernel {
+pub fn build(r: &Request) -> Option<Kernel> {
     let (rows, columns) = (r.ctx.operands[0].dims[0], r.ctx.operands[0].dims[1]);
     let mut k = KernelBuilder::new(format!("{}_{rows}x{columns}", r.op.name));
     let x = k.param("x0", DType::F32, &[rows, columns], Role::In);
@@ -57,5 +52,5 @@ fn kernel(r: &Request) -> Kernel {
             });
         });
     });
-    k.finish()
+    Some(k.finish())
 }

@@ -16,11 +16,6 @@ pub fn offers(r: &Request) -> Vec<Offer> {
 }
 
 pub fn build(r: &Request) -> Option<Kernel> {
-    let is_plain = r.ctx.operands.iter().chain(&r.ctx.results).all(|t| t.layout == Layout::Plain);
-    is_plain.then(|| kernel(r))
-}
-
-fn kernel(r: &Request) -> Kernel {
     let total: i64 = r.ctx.results[0].dims.iter().product();
     let lanes = i64::from(r.target.block);
     let mut k = KernelBuilder::new(format!("{}_{total}", r.op.name));
@@ -57,7 +52,7 @@ fn kernel(r: &Request) -> Kernel {
         let end = min_of([Affine::constant(chunk), &first * -1 + total]);
         k.for_(start, end, |k, i| step(k, &(&first + i), 1));
     }
-    k.finish()
+    Some(k.finish())
 }
 
 /// The new weights and velocities, in the arithmetic of the op's body.

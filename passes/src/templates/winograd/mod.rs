@@ -24,8 +24,7 @@ pub fn input_offers(r: &Request) -> Vec<Offer> {
 }
 
 pub fn build_input(r: &Request) -> Option<Kernel> {
-    let offer = input_offers(r).pop()?;
-    (r.ctx.operands[0].layout == offer.operands[0]).then(|| winograd_input::kernel(r.ctx, r.target.block))
+    Some(winograd_input::kernel(r.ctx, r.target.block))
 }
 
 pub fn weight_offers(r: &Request) -> Vec<Offer> {
@@ -37,7 +36,6 @@ pub fn weight_offers(r: &Request) -> Vec<Offer> {
 /// Weights that are trained are transformed in each step: in f64 as by the body, but a vector of output channels at a
 /// time, and rows before columns. A task takes the filters of a panel for one input channel.
 pub fn build_weight(r: &Request) -> Option<Kernel> {
-    weight_offers(r).pop()?;
     let (w, u) = (&r.ctx.operands[0].dims, &r.ctx.results[0].dims);
     let stride = Stride::of_attrs(r.ctx.attrs).ok()?;
     let [height, width] = r.ctx.attrs.pair("tile").map(|m| stride.points(m.cast_signed()));
@@ -94,10 +92,7 @@ pub fn grad_weight_offers(r: &Request) -> Vec<Offer> {
 }
 
 pub fn build_grad_weight(r: &Request) -> Option<Kernel> {
-    let offer = grad_weight_offers(r).pop()?;
-    let given = r.ctx.operands.iter().map(|t| t.layout);
-    let tiling = grad_weight_tiling(r)?;
-    given.eq(offer.operands).then(|| winograd_grad_weight::kernel(r.ctx, &tiling))
+    Some(winograd_grad_weight::kernel(r.ctx, &grad_weight_tiling(r)?))
 }
 
 /// Tiles from which the sums of a gradient's products are long enough to be worth adding to those in memory.
@@ -167,15 +162,14 @@ fn blocks(r: &Request) -> Option<(i64, i64)> {
 
 pub fn build_output(r: &Request) -> Option<Kernel> {
     let v = r.ctx.operands[0].dims.clone();
-    Some(Output::new(r, output_offers(r).pop()?, v)?.after_input())
+    Some(Output::new(r, v)?.after_input())
 }
 
 pub fn build_conv(r: &Request) -> Option<Kernel> {
-    let offer = conv_offers(r).pop()?;
     let grid = Grid::of(r.ctx.attrs).ok()?;
     let (x, [i, j]) = (&r.ctx.operands[0].dims, grid.points());
     let v = vec![x[0], grid.strips(), i * j, x[1] / r.block(), grid.tiles(), r.block()];
-    Some(Output::new(r, offer, v)?.with_input())
+    Some(Output::new(r, v)?.with_input())
 }
 
 /// Whether [`build_conv`] is the better way: images and strips are tasks enough for a handful of workers, and what a task

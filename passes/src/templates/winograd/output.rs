@@ -13,7 +13,7 @@ use super::ahead::Rows;
 use super::blocks;
 use crate::templates::epilogue::{self, At};
 use crate::templates::prefetch::{Ahead, Share};
-use crate::templates::{Offer, Request, tiling};
+use crate::templates::{Request, tiling};
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
 use ir::kernel::{Affine, KernelBuilder, Role};
@@ -56,11 +56,7 @@ struct Work {
 }
 
 impl<'a> Output<'a> {
-    pub fn new(r: &'a Request<'a>, offer: Offer, v: Vec<i64>) -> Option<Output<'a>> {
-        let given = r.ctx.operands.iter().map(|t| t.layout);
-        if !given.eq(offer.operands.iter().copied()) || r.ctx.results[0].layout != offer.result {
-            return None;
-        }
+    pub fn new(r: &'a Request<'a>, v: Vec<i64>) -> Option<Output<'a>> {
         let (blocks, pixels) = blocks(r)?;
         Some(Output { r, grid: Grid::of(r.ctx.attrs).ok()?, blocks, pixels, v })
     }

@@ -61,7 +61,7 @@ fn check(op: &str, operands: &str, attrs: &str, epilogue: &[Step], batch: u64) -
                 attrs: &attrs,
                 epilogue,
             };
-            let k = (op.body)(&ctx);
+            let k = op.kernel(&ctx);
             let case = || format!("{} {types:?} -> {result} {attrs:?}", op.name);
             let d = k.verify();
             assert!(d.0.is_empty(), "{}\n{d}\n{:?}", case(), d.0[0].notes);
