@@ -13,6 +13,8 @@ pub struct Target {
     pub registers: u32,
     /// Fused multiply-add in hardware; without it `fma` is a product and a sum, each rounded.
     pub has_fma: bool,
+    /// A multiply-add spreads a scalar from memory over its lanes by itself.
+    pub embeds_broadcast: bool,
     /// Channel block of the blocked layout.
     pub block: u32,
     /// Register tiles of the convolution and GEMM templates without spills, best first.
@@ -48,6 +50,7 @@ pub const X86_64_V2: Target = Target {
     lanes: 4,
     registers: 16,
     has_fma: false,
+    embeds_broadcast: false,
     block: 8,
     tiles: &[tile(2, 2), tile(4, 1)],
     l1_bytes: 32 << 10,
@@ -65,6 +68,7 @@ pub const X86_64_V3: Target = Target {
     lanes: 8,
     registers: 16,
     has_fma: true,
+    embeds_broadcast: false,
     block: 8,
     tiles: &[tile(6, 2), tile(4, 3), tile(8, 1)],
     l1_bytes: 32 << 10,
@@ -83,6 +87,7 @@ pub const X86_64_V4: Target = Target {
     lanes: 16,
     registers: 32,
     has_fma: true,
+    embeds_broadcast: true,
     block: 16,
     tiles: &[tile(12, 2), tile(8, 3), tile(28, 1)],
     l1_bytes: 32 << 10,

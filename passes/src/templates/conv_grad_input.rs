@@ -7,6 +7,7 @@
 //! A register tile is as in direct convolution: neighbouring pixels of a phase × channel blocks, which stay in registers
 //! over the whole reduction. The filter comes flipped, so that its panels are read in the order of the sums.
 
+use super::register_tile::Scalars;
 use super::tiling::{self, Row, Run};
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
@@ -196,8 +197,7 @@ impl Emitter<'_> {
             }
             let corner = [at.image.clone(), c.clone(), at.row + t - rows.row.pad, at.column + columns.row.column(0, s)];
             let corner: Vec<Affine> = corner.into_iter().chain([zero()]).collect();
-            // Opaque, as in direct convolution: neighbouring taps read the same elements.
-            let pixels = k.view(self.gradient, &corner, columns.row.taps > 1);
+            let pixels = Scalars::new(k, self.r.target, self.gradient, &corner, self.blocks, columns.row.taps > 1);
             let tap = s * columns.step + columns.tap;
             for i in 0..block {
                 let w: Vec<Reg> = (0..self.blocks)
@@ -207,12 +207,8 @@ impl Emitter<'_> {
                     })
                     .collect();
                 for &p in &live {
-                    let v = k.load(pixels, &[zero(), zero(), zero(), p.into(), i.into()]);
-                    let v = k.splat(v, lanes);
-                    for (b, &w) in w.iter().enumerate() {
-                        let sum = &mut sums[(p * self.blocks) as usize + b];
-                        *sum = k.fma(v, w, *sum);
-                    }
+                    let sums = &mut sums[(p * self.blocks) as usize..];
+                    pixels.multiply_add(k, &[zero(), zero(), zero(), p.into(), i.into()], &w, sums);
                 }
             }
         }

@@ -13,6 +13,7 @@
 //! - A 1×1 filter has only the channels for pairs: several blocks of them make a strip.
 //! - An image with fewer channels than a block (the stem) is read in plain layout.
 
+use super::register_tile::Scalars;
 use super::tiling::{self, Row};
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
@@ -371,10 +372,9 @@ impl<'a> Emitter<'a> {
             let column = (j + u) * geometry.stride - geometry.pad;
             let mut corner = vec![at.image.clone(), &at.strip * blocks_of_strip, row.clone(), column];
             corner.extend((!p.is_plain).then(zero));
-            k.view(self.x, &corner, true)
+            Scalars::new(k, self.r.target, self.x, &corner, blocks, true)
         };
-        // Neighbouring pixels of one channel read the same elements by different taps; a code generator that sees it
-        // keeps them in registers, and has too few.
+        // Neighbouring pixels of one channel read the same elements by different taps.
         let overlaps = tile.iter().any(|a| tile.iter().any(|b| (a.block, a.channel) == (b.block, b.channel) && a != b));
         let mut pixels = view(k, 0);
         let mut base = 0;
@@ -392,12 +392,7 @@ impl<'a> Emitter<'a> {
                     true => vec![zero(), pair.channel.into(), zero(), column],
                     false => vec![zero(), pair.block.into(), zero(), column, pair.channel.into()],
                 };
-                let v = k.load(pixels, &index);
-                let v = k.splat(v, lanes);
-                for (b, &d) in d.iter().enumerate() {
-                    let sum = &mut sums[t * blocks as usize + b];
-                    *sum = k.fma(v, d, *sum);
-                }
+                pixels.multiply_add(k, &index, &d, &mut sums[t * blocks as usize..]);
             }
         }
     }

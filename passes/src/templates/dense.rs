@@ -5,6 +5,7 @@
 //! less: a thousand classes are one sum in the gradient of the layer's input.
 
 use super::epilogue::{self, At};
+use super::register_tile::Scalars;
 use super::tiling;
 use super::{Offer, Request, vector_cost_ns};
 use ir::entity::{Buf, Reg};
@@ -112,13 +113,9 @@ impl Gemm<'_> {
             let w: Vec<Reg> = (0..columns.count)
                 .map(|b| k.load_vec(self.operands[1], lanes, &[p.clone(), i.clone(), offset(b).into()]))
                 .collect();
-            for m in 0..pixels {
-                let x = k.load(self.operands[0], &[image + m, i.clone()]);
-                let x = k.splat(x, lanes);
-                for (b, &w) in w.iter().enumerate() {
-                    let sum = &mut sums[m as usize * columns.count as usize + b];
-                    *sum = k.fma(x, w, *sum);
-                }
+            let x = Scalars::new(k, self.r.target, self.operands[0], &[image.clone(), i.clone()], columns.count, false);
+            for (m, sums) in (0..).zip(sums.chunks_mut(w.len())) {
+                x.multiply_add(k, &[m.into(), 0.into()], &w, sums);
             }
         });
         for m in 0..pixels {

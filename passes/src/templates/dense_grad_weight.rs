@@ -5,6 +5,7 @@
 //! elements of `g` and multiplies each with each, in the order of additions of the op's body. A task takes the whole
 //! width of P rows, which are stored one after another; `x` is read again for each task and stays in L2.
 
+use super::register_tile::Scalars;
 use super::{Offer, Request, tiling, vector_cost_ns};
 use ir::entity::{Buf, Reg};
 use ir::kernel::build::{max_of, min_of};
@@ -66,13 +67,10 @@ impl Emitter<'_> {
             let sums = k.for_carry(0, images, &vec![zero; (count * self.vectors) as usize], |k, n, sums| {
                 let x: Vec<Reg> =
                     (0..self.vectors).map(|b| k.load_vec(self.x, lanes, &[n.clone(), column(b)])).collect();
+                let g = Scalars::new(k, self.r.target, self.g, &[n.clone(), first.clone()], self.vectors, false);
                 let mut sums = sums.to_vec();
                 for (row, sums) in (0..).zip(sums.chunks_mut(x.len())) {
-                    let g = k.load(self.g, &[n.clone(), first + row]);
-                    let g = k.splat(g, lanes);
-                    for (sum, &x) in sums.iter_mut().zip(&x) {
-                        *sum = k.fma(g, x, *sum);
-                    }
+                    g.multiply_add(k, &[0.into(), row.into()], &x, sums);
                 }
                 sums
             });

@@ -16,6 +16,7 @@ mod pad_channels;
 mod pool;
 mod pool_grad;
 mod prefetch;
+mod register_tile;
 mod subsample;
 pub(crate) mod tiling;
 mod transpose;

@@ -6,8 +6,8 @@
 //!
 //! - Filter taps in the padding are skipped, not multiplied by zero: rows by loop bounds, columns by tile
 //!   variants ([`Run::skip`](super::tiling::Run)). So no border has to exist in memory.
-//! - Each filter column reads through its own opaque view: neighbouring taps read the same pixels, and a back end
-//!   that merges these loads runs out of registers.
+//! - Each filter column reads through its own opaque view, as neighbouring taps read the same pixels
+//!   ([`Scalars`]).
 //! - A 1×1 filter at stride 1 treats rows and columns as one dimension.
 //! - Where a panel's weights are large and its outputs few, the reduction goes by blocks of input channels whose
 //!   weights stay in L1 while all tiles of the task use them; the sums wait in scratch memory.
@@ -21,6 +21,7 @@ mod blocking;
 
 use super::epilogue::{self, At};
 use super::prefetch::{Ahead, Share};
+use super::register_tile::Scalars;
 use super::tiling::Run;
 use super::{Offer, Request, vector_cost_ns};
 use blocking::{Band, Blocking};
@@ -306,7 +307,7 @@ impl<'a> Emitter<'a> {
             let plain = self.blocking.ic_block == 1;
             let mut corner = vec![at.image.clone(), c.clone(), row.clone(), column];
             corner.extend((!plain).then(zero));
-            let pixels = k.view(self.operands[0], &corner, geometry.taps > 1);
+            let pixels = Scalars::new(k, self.r.target, self.operands[0], &corner, blocks, geometry.taps > 1);
             for i in 0..self.blocking.ic_block {
                 let w: Vec<Reg> = (0..blocks)
                     .map(|b| {
@@ -318,12 +319,7 @@ impl<'a> Emitter<'a> {
                     let row = r * self.blocking.conv.stride[0].cast_signed();
                     let mut index = vec![zero(), zero(), row.into(), (c * geometry.stride).into()];
                     index.extend((!plain).then(|| Affine::constant(i)));
-                    let v = k.load(pixels, &index);
-                    let v = k.splat(v, lanes);
-                    for b in 0..blocks {
-                        let sum = &mut sums[(p * blocks + b) as usize];
-                        *sum = k.fma(v, w[b as usize], *sum);
-                    }
+                    pixels.multiply_add(k, &index, &w, &mut sums[(p * blocks) as usize..]);
                 }
             }
         }

@@ -13,6 +13,7 @@ use super::ahead::Rows;
 use super::blocks;
 use crate::templates::epilogue::{self, At};
 use crate::templates::prefetch::{Ahead, Share};
+use crate::templates::register_tile::Scalars;
 use crate::templates::{Request, tiling};
 use ir::entity::{Buf, Reg};
 use ir::epilogue::Step;
@@ -282,7 +283,7 @@ impl<'a> Output<'a> {
                 let mut sums = sums.to_vec();
                 let [image, strip] = w.place.clone();
                 let corner = [image, strip, point.clone(), c.clone(), tile.clone(), zero()];
-                let tiles = k.view(w.tiles, &corner, false);
+                let tiles = Scalars::new(k, self.r.target, w.tiles, &corner, self.blocks, false);
                 // Opaque for the compile time alone, as in direct convolution.
                 let weights = k.view(w.operands[1], &[w.panel.clone(), point.clone(), &c * block, zero()], true);
                 let ahead = self.ahead(k, w, &point, &c, &shares);
@@ -293,13 +294,8 @@ impl<'a> Output<'a> {
                     let u: Vec<Reg> = (0..self.blocks)
                         .map(|b| k.load_vec(weights, lanes, &[zero(), zero(), lane.into(), (b * block).into()]))
                         .collect();
-                    for p in 0..pixels {
-                        let v = k.load(tiles, &[zero(), zero(), zero(), zero(), p.into(), lane.into()]);
-                        let v = k.splat(v, lanes);
-                        for (b, &u) in u.iter().enumerate() {
-                            let sum = &mut sums[(p * self.blocks) as usize + b];
-                            *sum = k.fma(v, u, *sum);
-                        }
+                    for (p, sums) in (0..).zip(sums.chunks_mut(u.len())) {
+                        tiles.multiply_add(k, &[zero(), zero(), zero(), zero(), p.into(), lane.into()], &u, sums);
                     }
                 }
                 sums
