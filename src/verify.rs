@@ -59,12 +59,7 @@ impl Layer {
 /// Unit roundoff of f32.
 const UNIT: f64 = 1.0 / (1 << 24) as f64;
 /// Roundings besides those of the sum: input, weight, folded weight, and the epilogue's steps.
-const EXTRA_ROUNDINGS: u64 = 8;
-/// Units in the last place that `exp` may add (see [`ir::kernel::exp`]), with the division after it.
-const SOFTMAX_ROUNDINGS: u64 = 160;
-
-/// Terms of a row of a Winograd transform, with their products.
-const WINOGRAD_SUM: i64 = 12;
+const EXTRA_ROUNDINGS: i64 = 8;
 
 /// Values of the reference by name, as f64 in plain layout.
 type Values = HashMap<String, Vec<f64>>;
@@ -293,20 +288,7 @@ impl Check<'_> {
             .filter(|s| !matches!(s, Step::Relu | Step::Clamp(..) | Step::ReluGrad(_)))
             .collect();
         ctx.epilogue = &positive;
-        let dims = |i: usize| &ctx.operands[i].dims[..];
-        let terms = match data.op.name {
-            "conv2d" => dims(1)[1..].iter().product::<i64>(),
-            "dense" => dims(1)[1],
-            // The sum over channels, and those of the transforms.
-            "winograd_output" => dims(1)[2] + 2 * WINOGRAD_SUM,
-            "winograd_conv2d" => dims(1)[2] + 4 * WINOGRAD_SUM,
-            "winograd_input" => 2 * WINOGRAD_SUM,
-            "global_avg_pool" => dims(0)[2..].iter().product(),
-            "avg_pool" => data.attrs.pair("kernel").iter().product::<u64>().cast_signed(),
-            "softmax" => dims(0)[dims(0).len() - 1] + SOFTMAX_ROUNDINGS.cast_signed(),
-            _ => 1,
-        };
-        let k = (terms.cast_unsigned() + EXTRA_ROUNDINGS) as f64 * UNIT;
+        let k = ((data.op.properties.roundings)(&ctx) + EXTRA_ROUNDINGS) as f64 * UNIT;
         let gamma = k / (1.0 - k);
         if data.op.name == "softmax" {
             // Relative to probabilities, which are at most 1.

@@ -41,7 +41,9 @@ impl Layout {
                 let [blocks, tiles] = wider.into_iter().find(is_apart).unwrap_or([blocks, tiles]);
                 vec![n, strips, points, blocks, tiles, b]
             }
-            _ => dims.to_vec(),
+            (Layout::Plain, _) => dims.to_vec(),
+            // Types that do not fit are refused, and printed first.
+            (Layout::Blocked(_) | Layout::Filter { .. } | Layout::Panel(_) | Layout::Spaced, _) => dims.to_vec(),
         }
     }
 
@@ -57,7 +59,8 @@ impl Layout {
                 vec![o.floordiv(oc), i.floordiv(ic), r.clone(), s.clone(), i.modulo(ic), o.modulo(oc)]
             }
             (Layout::Panel(oc), [o, i]) => vec![o.floordiv(i64::from(oc)), i.clone(), o.modulo(i64::from(oc))],
-            _ => at.to_vec(),
+            (Layout::Plain | Layout::Spaced, _) => at.to_vec(),
+            (Layout::Blocked(_) | Layout::Filter { .. } | Layout::Panel(_), _) => at.to_vec(),
         }
     }
 
@@ -72,7 +75,8 @@ impl Layout {
                 vec![o * i64::from(oc) + out_lane, i * i64::from(ic) + in_lane, r.clone(), s.clone()]
             }
             (Layout::Panel(oc), [o, i, lane]) => vec![o * i64::from(oc) + lane, i.clone()],
-            _ => at.to_vec(),
+            (Layout::Plain | Layout::Spaced, _) => at.to_vec(),
+            (Layout::Blocked(_) | Layout::Filter { .. } | Layout::Panel(_), _) => at.to_vec(),
         }
     }
 

@@ -25,10 +25,7 @@ pub struct OpDef {
     pub doc: &'static str,
     /// Names of the operands; a trailing `?` marks an optional one (only at the end).
     pub operands: &'static [&'static str],
-    /// Whether any number of further operands like the last may follow (`add`).
-    pub variadic: bool,
-    /// Whether the op may carry epilogue steps.
-    pub epilogue: bool,
+    pub properties: Properties,
     pub attrs: &'static [AttrDef],
     /// Types of the results, from operands and attributes.
     pub shape: fn(&OpCtx) -> Result<Vec<TensorType>, Problem>,
@@ -37,6 +34,43 @@ pub struct OpDef {
     pub body: Body,
     /// How gradients pass through it.
     pub grad: Gradient,
+}
+
+/// What passes and checks ask about an op besides its types and arithmetic.
+#[derive(Clone, Copy)]
+pub struct Properties {
+    /// Any number of further operands like the last may follow.
+    pub variadic: bool,
+    /// It may carry epilogue steps.
+    pub epilogue: bool,
+    /// The result for an image depends on the number of images.
+    pub counts_images: bool,
+    /// Whether the result is the operand, byte for byte, if they have these types.
+    pub moves_no_bytes: fn(&TensorType, &TensorType) -> bool,
+    /// What is known about the result before the epilogue.
+    pub sign: fn(&Attrs) -> Sign,
+    /// Roundings on the longest way from an operand to the result, about as many as the longest sum has terms.
+    pub roundings: fn(&BodyCtx) -> i64,
+}
+
+/// What is known about the elements of a result that are not NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    Any,
+    NotNegative,
+    /// Not negative if no operand is.
+    OfOperands,
+}
+
+impl Properties {
+    pub const NONE: Properties = Properties {
+        variadic: false,
+        epilogue: false,
+        counts_images: false,
+        moves_no_bytes: |_, _| false,
+        sign: |_| Sign::Any,
+        roundings: |_| 1,
+    };
 }
 
 /// What defines an op: the plainest loops, for any layout that its operands have.

@@ -10,9 +10,6 @@ pub const CACHE_BYTES: u64 = 8 << 20;
 /// Images that share the weights of a layer, whether or not they fit.
 const FEW: u64 = 4;
 
-/// Ops that divide by the number of images.
-const COUNTS_IMAGES: [&str; 2] = ["batch_norm_grad_input", "cross_entropy_grad"];
-
 /// Whether groups of images would give another result: some node reduces over the batch (its statistics, the gradient of a
 /// weight) or scales by its size. A graph that fixes the number of images is no graph of single ones either.
 fn mixes_images(graph: &Graph) -> bool {
@@ -22,7 +19,7 @@ fn mixes_images(graph: &Graph) -> bool {
     }
     let mixes = |n: &Node| {
         let d = &graph.nodes[*n];
-        COUNTS_IMAGES.contains(&d.op.name) || (d.operands.iter().any(is_batch) && !d.results.iter().all(is_batch))
+        d.op.properties.counts_images || (d.operands.iter().any(is_batch) && !d.results.iter().all(is_batch))
     };
     graph.order.iter().any(mixes)
 }

@@ -18,11 +18,11 @@ use ir::grad::Gradient;
 use ir::graph::Def;
 use ir::kernel::build::min_of;
 use ir::kernel::{Affine, KernelBuilder, Role};
-use ir::op::{Attrs, Body, BodyCtx, BufType, OpCtx, OpDef};
+use ir::op::{Attrs, Body, BodyCtx, BufType, OpCtx, OpDef, Properties};
 use ir::program::verify::MAX_PARAMS;
 use ir::program::{Call, SlotData, Space};
 use ir::target::Target;
-use ir::{DType, Diagnostic, Diagnostics, Graph, Kernel, Layout, Program, TensorType};
+use ir::{DType, Diagnostic, Diagnostics, Graph, Kernel, Program, TensorType};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 
@@ -52,17 +52,7 @@ pub fn lower(g: &Graph, to: &Lowering) -> Result<Program, Diagnostics> {
 /// Whether the result of a node is its operand, byte for byte.
 pub fn moves_no_bytes(g: &Graph, n: Node) -> bool {
     let d = &g.nodes[n];
-    let (x, y) = (g.ty(d.operands[0]), g.ty(d.results[0]));
-    match d.op.name {
-        "flatten" | "reshape" => x.layout == Layout::Plain && y.layout == Layout::Plain,
-        "later" => x == y,
-        // A single position: its channels are in order in either layout.
-        "reorder" => {
-            let is_image = |t: &TensorType| matches!(t.layout, Layout::Plain | Layout::Blocked(_)) && t.rank() == 4;
-            x == y || (is_image(x) && is_image(y) && x.shape[2..].iter().all(|d| d.size() == Some(1)))
-        }
-        _ => false,
-    }
+    d.operands.first().is_some_and(|&x| (d.op.properties.moves_no_bytes)(g.ty(x), g.ty(d.results[0])))
 }
 
 /// What a kernel is built from.
@@ -317,8 +307,7 @@ static COPY: OpDef = OpDef {
     name: "copy",
     doc: "y = x",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[],
     shape: |ctx| Ok(vec![ctx.operands[0].clone()]),
     cost: |_| Default::default(),

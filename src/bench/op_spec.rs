@@ -79,7 +79,7 @@ fn read(text: &str) -> Result<Spec, Diagnostic> {
         let word = &text[at.clone()];
         match word.split_once('=') {
             None => spec.operands.push(Operand { dims: dims(word, &at)?, at }),
-            Some(("epilogue", _)) if !op.epilogue => {
+            Some(("epilogue", _)) if !op.properties.epilogue => {
                 return Err(wrong(format!("{name} takes no epilogue"), &at));
             }
             Some(("epilogue", list)) => spec.steps = steps(list, at.end - list.len())?,
@@ -87,7 +87,7 @@ fn read(text: &str) -> Result<Spec, Diagnostic> {
         }
     }
     let least = op.operands.iter().filter(|o| !o.ends_with('?')).count();
-    let most = if op.variadic { usize::MAX } else { op.operands.len() };
+    let most = if op.properties.variadic { usize::MAX } else { op.operands.len() };
     if !(least..=most).contains(&spec.operands.len()) {
         let names: Vec<String> = op.operands.iter().map(|o| format!("the shape of {o}")).collect();
         let at = spec.operands.get(most).map_or(text.len()..text.len(), |o| o.at.clone());

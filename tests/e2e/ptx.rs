@@ -52,6 +52,6 @@ fn body(op: &str, operands: &[&[i64]], result: &[i64]) -> Kernel {
         operands: operands.iter().map(ty).collect(),
         results: vec![ty(&result)],
         attrs: &Attrs::defaults(op),
-        epilogue: if op.epilogue { &epilogue } else { &[] },
+        epilogue: if op.properties.epilogue { &epilogue } else { &[] },
     })
 }

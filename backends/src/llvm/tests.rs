@@ -76,9 +76,9 @@ fn body(op: &str, dtype: DType, operands: &[&[i64]], result: &[i64], attrs: &[(&
         operands: operands.iter().map(ty).collect(),
         results: vec![ty(&result)],
         attrs: &attrs,
-        epilogue: if op.epilogue { &epilogue } else { &[] },
+        epilogue: if op.properties.epilogue { &epilogue } else { &[] },
     };
-    let mut k = (op.body)(&ctx);
+    let mut k = op.kernel(&ctx);
     k.name = format!("{}_{dtype}", k.name);
     k
 }

@@ -101,7 +101,7 @@ impl Verifier<'_> {
         let in_epilogue: usize = data.epilogue.iter().map(|s| s.operands().len()).sum();
         let own = data.operands.len().saturating_sub(in_epilogue);
         let least = op.operands.iter().filter(|o| !o.ends_with('?')).count();
-        if own < least || (own > op.operands.len() && !op.variadic) {
+        if own < least || (own > op.operands.len() && !op.properties.variadic) {
             let takes = op.operands.join(", ");
             self.report("E0103", result, format!("{} takes {takes}; {own} operands are given", op.name));
             return;
@@ -142,7 +142,7 @@ impl Verifier<'_> {
     fn epilogue(&mut self, n: Node, own: usize) {
         let (g, data) = (self.g, &self.g.nodes[n]);
         let (result, ty) = (g.result(n), g.ty(g.result(n)));
-        if !data.epilogue.is_empty() && !data.op.epilogue {
+        if !data.epilogue.is_empty() && !data.op.properties.epilogue {
             self.report("E0106", result, format!("{} has no epilogue", data.op.name));
             return;
         }

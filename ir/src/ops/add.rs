@@ -5,14 +5,13 @@
 use super::common::{self, memory_cost, same_as_first};
 use super::map::Map;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties, Sign};
 
 pub const ADD: OpDef = OpDef {
     name: "add",
     doc: "sum of all operands, elementwise, from left to right",
     operands: &["x", "y"],
-    variadic: true,
-    epilogue: false,
+    properties: Properties { variadic: true, sign: |_| Sign::OfOperands, ..Properties::NONE },
     attrs: &[],
     shape: |ctx| {
         let types = same_as_first(ctx)?;

@@ -10,7 +10,7 @@ use super::window::Window;
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, KernelBuilder};
-use crate::op::{AttrDef, AttrKind, Body, BodyCtx, OpDef};
+use crate::op::{AttrDef, AttrKind, Body, BodyCtx, OpDef, Properties, Sign};
 
 pub const COUNT_INCLUDE_PAD: AttrDef =
     attr("count_include_pad", AttrKind::Bool, Some("false"), "whether padding counts in the divisor");
@@ -19,8 +19,11 @@ pub const AVG_POOL: OpDef = OpDef {
     name: "avg_pool",
     doc: "y[n,c,i,j] = mean of x[n,c,i*s+r-p,j*s+q-p] over the window",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties {
+        sign: |_| Sign::OfOperands,
+        roundings: |ctx| ctx.attrs.pair("kernel").iter().product::<u64>().cast_signed(),
+        ..Properties::NONE
+    },
     attrs: &[KERNEL, STRIDE, PAD, CEIL_MODE, COUNT_INCLUDE_PAD],
     shape: pool::shape,
     cost: memory_cost,

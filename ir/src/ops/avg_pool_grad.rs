@@ -9,15 +9,14 @@ use super::conv2d_grad_input::INPUT;
 use super::pool::{self, CEIL_MODE, KERNEL, PAD, Pool, STRIDE};
 use crate::grad::Gradient;
 use crate::kernel::Kernel;
-use crate::op::{Body, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, OpCtx, OpDef, Problem, Properties};
 use crate::types::TensorType;
 
 pub const AVG_POOL_GRAD: OpDef = OpDef {
     name: "avg_pool_grad",
     doc: "dx[n,c,h,w] = sum of g[n,c,i,j] / count[i,j] over the windows that hold h,w",
     operands: &["g"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[KERNEL, STRIDE, PAD, CEIL_MODE, COUNT_INCLUDE_PAD, INPUT],
     shape,
     cost: memory_cost,

@@ -8,7 +8,7 @@ use super::common::{self, attr, memory_cost, same_as_first};
 use super::map::Map;
 use crate::entity::Value;
 use crate::grad::{GradCtx, Gradient};
-use crate::op::{AttrDef, AttrKind, Body, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, OpDef, Problem, Properties};
 
 /// ε of a batch normalisation, shared by the ops that fold one.
 pub const EPS: AttrDef = attr("eps", AttrKind::Float, Some("1e-5"), "added to the variance");
@@ -17,8 +17,7 @@ pub const BATCH_NORM: OpDef = OpDef {
     name: "batch_norm",
     doc: "y = gamma*(x - mean)/sqrt(var + eps) + beta for each channel",
     operands: &["x", "gamma", "beta", "mean", "var"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[EPS],
     shape: |ctx| {
         let types = same_as_first(ctx)?;

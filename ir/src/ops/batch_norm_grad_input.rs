@@ -8,14 +8,13 @@ use super::channels;
 use super::common::{self, memory_cost, same_as_first};
 use super::map::Map;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const BATCH_NORM_GRAD_INPUT: OpDef = OpDef {
     name: "batch_norm_grad_input",
     doc: "dx = gamma/sqrt(var + eps) * (g - dbeta/M - (x - mean)/sqrt(var + eps) * dgamma/M)",
     operands: &["g", "x", "gamma", "mean", "var", "dgamma", "dbeta"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { counts_images: true, ..Properties::NONE },
     attrs: &[EPS],
     shape: |ctx| {
         channels::count(ctx, 0)?;

@@ -9,14 +9,13 @@ use super::common::{self, memory_cost};
 use super::splits::SPLITS;
 use crate::DType;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const BATCH_NORM_GRAD_PARAMS: OpDef = OpDef {
     name: "batch_norm_grad_params",
     doc: "dgamma[k,c] = sum of g*(x - mean)/sqrt(var + eps), dbeta[k,c] = sum of g over part k of the images",
     operands: &["g", "x", "mean", "var"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[EPS, SPLITS],
     shape: |ctx| {
         let y = channels::sums(ctx)?;

@@ -12,15 +12,14 @@ use super::sum_splits::tree;
 use crate::DType;
 use crate::grad::Gradient;
 use crate::kernel::{BinOp, KernelBuilder};
-use crate::op::{Body, OpDef, Problem};
+use crate::op::{Body, OpDef, Problem, Properties};
 use crate::types::TensorType;
 
 pub const BATCH_STATISTICS: OpDef = OpDef {
     name: "batch_statistics",
     doc: "mean and biased variance of each channel of x, from the parts of its moments",
     operands: &["x", "sums", "squares"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[],
     shape: |ctx| {
         let (channels, sums) = (channels::count(ctx, 0)?.into(), &ctx.operands[1]);

@@ -6,14 +6,13 @@ use super::channels;
 use super::common::{memory_cost, same_as_first};
 use super::map::Map;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const BIAS: OpDef = OpDef {
     name: "bias",
     doc: "y = x + b[c] for each channel c",
     operands: &["x", "b"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[],
     shape: |ctx| {
         channels::vector(ctx, 1)?;

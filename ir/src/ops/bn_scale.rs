@@ -7,14 +7,13 @@ use super::batch_norm::EPS;
 use super::common::{self, elementwise};
 use super::fold::shape;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const BN_SCALE: OpDef = OpDef {
     name: "bn_scale",
     doc: "y = gamma / sqrt(var + eps), computed in f64",
     operands: &["gamma", "var"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[EPS],
     shape,
     cost: common::memory_cost,

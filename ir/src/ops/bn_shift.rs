@@ -7,14 +7,13 @@ use super::batch_norm::EPS;
 use super::common;
 use super::fold::{shape, shift_body};
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const BN_SHIFT: OpDef = OpDef {
     name: "bn_shift",
     doc: "y = beta - mean * gamma / sqrt(var + eps), computed in f64",
     operands: &["beta", "gamma", "mean", "var"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[EPS],
     shape,
     cost: common::memory_cost,

@@ -4,15 +4,14 @@
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Attr, AttrKind, Body, OpDef};
+use crate::op::{Attr, AttrKind, Body, OpDef, Properties};
 use crate::types::DType;
 
 pub const CAST: OpDef = OpDef {
     name: "cast",
     doc: "y = x in another element type",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[attr("to", AttrKind::Word, None, "element type of the result: f32, f64, i32 or u8")],
     shape: |ctx| {
         let to = ctx.attrs.word("to");

@@ -6,14 +6,13 @@ use super::channels::{self, Sums, Term};
 use super::common::{self, memory_cost};
 use super::splits::SPLITS;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const CHANNEL_DOT: OpDef = OpDef {
     name: "channel_dot",
     doc: "y[k,c] = sum of x[n,c,...] * z[n,c,...] over part k of the images",
     operands: &["x", "z"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[SPLITS],
     shape: |ctx| {
         let y = channels::sums(ctx)?;

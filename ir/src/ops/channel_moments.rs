@@ -9,14 +9,13 @@ use super::common::memory_cost;
 use super::splits::SPLITS;
 use crate::DType;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const CHANNEL_MOMENTS: OpDef = OpDef {
     name: "channel_moments",
     doc: "sums[k,c] = sum of x[n,c,...], squares[k,c] = sum of x[n,c,...]^2 over part k of the images, in f64",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[SPLITS],
     shape: |ctx| {
         let y = channels::sums(ctx)?.with_dtype(DType::F64);

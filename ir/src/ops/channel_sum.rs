@@ -6,14 +6,13 @@ use super::channels::{self, Sums, Term};
 use super::common::memory_cost;
 use super::splits::SPLITS;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const CHANNEL_SUM: OpDef = OpDef {
     name: "channel_sum",
     doc: "y[k,c] = sum of x[n,c,...] over part k of the images",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[SPLITS],
     shape: |ctx| Ok(vec![channels::sums(ctx)?]),
     cost: memory_cost,

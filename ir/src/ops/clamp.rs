@@ -5,7 +5,7 @@ use super::map::Map;
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
-use crate::op::{AttrDef, AttrKind, Body, OpDef};
+use crate::op::{AttrDef, AttrKind, Body, OpDef, Properties, Sign};
 
 pub const LO: AttrDef = attr("lo", AttrKind::Float, None, "least value of the result");
 pub const HI: AttrDef = attr("hi", AttrKind::Float, None, "greatest value of the result, not below lo");
@@ -14,8 +14,10 @@ pub const CLAMP: OpDef = OpDef {
     name: "clamp",
     doc: "y = min(max(x, lo), hi); NaN passes through",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties {
+        sign: |attrs| if attrs.float("lo") >= 0.0 { Sign::NotNegative } else { Sign::Any },
+        ..Properties::NONE
+    },
     attrs: &[LO, HI],
     shape: |ctx| {
         common::check_clamp(ctx.attrs.float("lo"), ctx.attrs.float("hi"))?;

@@ -7,14 +7,13 @@ use super::common::{self, memory_cost, same_as_first};
 use super::map::Map;
 use crate::grad::Gradient;
 use crate::kernel::Test;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const CLAMP_GRAD: OpDef = OpDef {
     name: "clamp_grad",
     doc: "dx = g where lo <= x <= hi, else 0",
     operands: &["g", "x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[LO, HI],
     shape: |ctx| {
         common::equal(ctx, 1, &ctx.operands[0])?;

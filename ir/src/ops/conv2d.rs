@@ -12,7 +12,7 @@ use super::window::Window;
 use crate::grad::{GradCtx, Gradient};
 use crate::kernel::Kernel;
 use crate::layout::Layout;
-use crate::op::{Attr, AttrDef, AttrKind, Attrs, Body, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Attr, AttrDef, AttrKind, Attrs, Body, BodyCtx, OpCtx, OpDef, Problem, Properties};
 use crate::schedule::{SCHEDULE, Schedule};
 use crate::types::{Dim, TensorType};
 
@@ -23,8 +23,11 @@ pub const CONV2D: OpDef = OpDef {
     name: "conv2d",
     doc: "y[n,o,i,j] = sum of x[n,c,i*s+r*d-p,j*s+q*d-p] * w[o,c,r,q], then the epilogue",
     operands: &["x", "w"],
-    variadic: false,
-    epilogue: true,
+    properties: Properties {
+        epilogue: true,
+        roundings: |ctx| ctx.operands[1].dims[1..].iter().product(),
+        ..Properties::NONE
+    },
     attrs: &[STRIDE, PAD, DILATION, GROUPS, SCHEDULE],
     shape,
     cost: common::weighted_cost,

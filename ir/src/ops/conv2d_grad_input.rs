@@ -12,7 +12,7 @@ use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::build::{max_of, min_of};
 use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{AttrDef, AttrKind, Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, BodyCtx, Cost, OpCtx, OpDef, Problem, Properties};
 use crate::types::TensorType;
 
 pub const INPUT: AttrDef = attr("input", AttrKind::Pair, None, "size of the convolution's image: height, width");
@@ -21,8 +21,7 @@ pub const CONV2D_GRAD_INPUT: OpDef = OpDef {
     name: "conv2d_grad_input",
     doc: "dx[n,c,h,l] = sum of g[n,o,i,j] * w[c,o,R-1-r,S-1-q] where i*s+r*d-p = h and j*s+q*d-p = l",
     operands: &["g", "w"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[STRIDE, PAD, DILATION, GROUPS, INPUT],
     shape,
     cost,

@@ -12,15 +12,14 @@ use super::splits::{self, SPLITS, images_per_split};
 use crate::grad::Gradient;
 use crate::kernel::build::min_of;
 use crate::kernel::{Affine, Kernel};
-use crate::op::{Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, Cost, OpCtx, OpDef, Problem, Properties};
 use crate::types::TensorType;
 
 pub const CONV2D_GRAD_WEIGHT: OpDef = OpDef {
     name: "conv2d_grad_weight",
     doc: "dw[k,o,c,r,q] = sum of g[n,o,i,j] * x[n,c,i*s+r*d-p,j*s+q*d-p] over part k of the images",
     operands: &["x", "g"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[STRIDE, PAD, DILATION, GROUPS, KERNEL, SPLITS],
     shape,
     cost,

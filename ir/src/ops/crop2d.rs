@@ -4,14 +4,13 @@
 
 use super::common::{self, attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Attr, AttrKind, Body, OpDef};
+use crate::op::{Attr, AttrKind, Body, OpDef, Properties};
 
 pub const CROP2D: OpDef = OpDef {
     name: "crop2d",
     doc: "y[n,c,h,w] = x[n,c,h+top,w+left], without the last `bottom` rows and `right` columns",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[attr("pad", AttrKind::Quad, None, "rows and columns taken away: top, left, bottom, right")],
     shape: |ctx| {
         let [c, h, w] = common::image(ctx, 0)?;

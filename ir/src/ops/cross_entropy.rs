@@ -10,7 +10,7 @@ use crate::DType;
 use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, BinOp, Kernel, KernelBuilder, Test, UnOp};
-use crate::op::{AttrDef, AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem, Properties};
 use crate::types::{Dim, TensorType};
 
 pub const LABEL_SMOOTHING: AttrDef =
@@ -20,8 +20,7 @@ pub const CROSS_ENTROPY: OpDef = OpDef {
     name: "cross_entropy",
     doc: "y = mean over n of log(sum of exp x[n,k]) - x[n,labels[n]], with smoothed labels",
     operands: &["x", "labels"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[LABEL_SMOOTHING],
     shape: |ctx| {
         check(ctx)?;

@@ -6,15 +6,14 @@ use super::common::{self, memory_cost, same_as_first};
 use super::cross_entropy::{self, LABEL_SMOOTHING, Row};
 use crate::grad::Gradient;
 use crate::kernel::{Kernel, KernelBuilder, UnOp};
-use crate::op::{Body, BodyCtx, OpDef};
+use crate::op::{Body, BodyCtx, OpDef, Properties};
 use crate::types::Dim;
 
 pub const CROSS_ENTROPY_GRAD: OpDef = OpDef {
     name: "cross_entropy_grad",
     doc: "dx[n,k] = g * (softmax(x)[n,k] - target[n,k]) / N",
     operands: &["x", "labels", "g"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { counts_images: true, ..Properties::NONE },
     attrs: &[LABEL_SMOOTHING],
     shape: |ctx| {
         cross_entropy::check(ctx)?;

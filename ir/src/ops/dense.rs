@@ -6,15 +6,14 @@
 use super::common::{self, elementwise, weighted_cost};
 use crate::grad::Gradient;
 use crate::layout::Layout;
-use crate::op::{Body, OpCtx, OpDef, Problem};
+use crate::op::{Body, OpCtx, OpDef, Problem, Properties};
 use crate::types::{Dim, TensorType};
 
 pub const DENSE: OpDef = OpDef {
     name: "dense",
     doc: "y[n,o] = sum of x[n,i] * w[o,i], then the epilogue",
     operands: &["x", "w"],
-    variadic: false,
-    epilogue: true,
+    properties: Properties { epilogue: true, roundings: |ctx| ctx.operands[1].dims[1], ..Properties::NONE },
     attrs: &[],
     shape,
     cost: weighted_cost,

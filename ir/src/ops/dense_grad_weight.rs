@@ -4,15 +4,14 @@
 
 use super::common::{self, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Body, Cost, OpDef, Problem};
+use crate::op::{Body, Cost, OpDef, Problem, Properties};
 use crate::types::{Dim, TensorType};
 
 pub const DENSE_GRAD_WEIGHT: OpDef = OpDef {
     name: "dense_grad_weight",
     doc: "dw[o,i] = sum of g[n,o] * x[n,i] over n",
     operands: &["x", "g"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[],
     shape: |ctx| {
         let (x, g) = (common::floats(ctx, 0)?, common::floats(ctx, 1)?);

@@ -4,14 +4,13 @@
 
 use super::common::{attr, elementwise, memory_cost, same_as_first};
 use crate::grad::Gradient;
-use crate::op::{AttrKind, Body, OpDef};
+use crate::op::{AttrKind, Body, OpDef, Properties};
 
 pub const FILL: OpDef = OpDef {
     name: "fill",
     doc: "y = value everywhere, in the shape of x",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[attr("value", AttrKind::Float, Some("1"), "what every element is")],
     shape: same_as_first,
     cost: memory_cost,

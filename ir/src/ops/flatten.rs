@@ -1,17 +1,16 @@
 //! `flatten`: all dimensions but the first in one, in row-major order. x: [N,d₁,d₂,…] plain; y: [N,d₁·d₂·…].
 
 use super::common::{self, floats, memory_cost};
-use super::reshape::copy_row_major;
+use super::reshape::{are_plain, copy_row_major};
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef, Problem};
+use crate::op::{Body, OpDef, Problem, Properties, Sign};
 use crate::types::{Dim, TensorType};
 
 pub const FLATTEN: OpDef = OpDef {
     name: "flatten",
     doc: "[N,d1,d2,...] to [N,d1*d2*...] in row-major order",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { sign: |_| Sign::OfOperands, moves_no_bytes: are_plain, ..Properties::NONE },
     attrs: &[],
     shape: |ctx| {
         let x = floats(ctx, 0)?;

@@ -5,15 +5,14 @@
 use super::common::{self, elementwise, memory_cost};
 use super::conv2d::{GROUPS, filter};
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef, Problem};
+use crate::op::{Body, OpDef, Problem, Properties};
 use crate::types::TensorType;
 
 pub const FLIP_FILTER: OpDef = OpDef {
     name: "flip_filter",
     doc: "y[c,o,r,q] = w[o,c,R-1-r,S-1-q] in each group",
     operands: &["w"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[GROUPS],
     shape: |ctx| {
         let [o, c, r, s] = filter(ctx, 0)?;

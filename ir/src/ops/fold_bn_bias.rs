@@ -7,14 +7,13 @@ use super::batch_norm::EPS;
 use super::common;
 use super::fold::{shape, shift_body};
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const FOLD_BN_BIAS: OpDef = OpDef {
     name: "fold_bn_bias",
     doc: "y = beta + (b - mean) * gamma / sqrt(var + eps), computed in f64",
     operands: &["beta", "gamma", "mean", "var", "b?"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[EPS],
     shape,
     cost: common::memory_cost,

@@ -6,14 +6,13 @@
 use super::batch_norm::EPS;
 use super::common::{self, elementwise, memory_cost, same_as_first};
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef, Problem};
+use crate::op::{Body, OpDef, Problem, Properties};
 
 pub const FOLD_BN_WEIGHT: OpDef = OpDef {
     name: "fold_bn_weight",
     doc: "y[o,...] = w[o,...] * gamma[o] / sqrt(var[o] + eps), computed in f64",
     operands: &["w", "gamma", "var"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[EPS],
     shape: |ctx| {
         let types = same_as_first(ctx)?;

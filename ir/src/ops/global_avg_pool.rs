@@ -4,15 +4,18 @@
 
 use super::common::{self, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties, Sign};
 use crate::types::TensorType;
 
 pub const GLOBAL_AVG_POOL: OpDef = OpDef {
     name: "global_avg_pool",
     doc: "y[n,c] = mean of x[n,c,h,w] over h and w",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties {
+        sign: |_| Sign::OfOperands,
+        roundings: |ctx| ctx.operands[0].dims[2..].iter().product(),
+        ..Properties::NONE
+    },
     attrs: &[],
     shape: |ctx| {
         let [c, ..] = common::image(ctx, 0)?;

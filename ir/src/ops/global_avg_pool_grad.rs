@@ -6,15 +6,14 @@ use super::channels;
 use super::common::{self, elementwise, memory_cost};
 use super::conv2d_grad_input::INPUT;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef, Problem};
+use crate::op::{Body, OpDef, Problem, Properties};
 use crate::types::TensorType;
 
 pub const GLOBAL_AVG_POOL_GRAD: OpDef = OpDef {
     name: "global_avg_pool_grad",
     doc: "dx[n,c,h,w] = g[n,c] / (H*W)",
     operands: &["g"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[INPUT],
     shape: |ctx| {
         let channels = channels::count(ctx, 0)?;

@@ -6,14 +6,13 @@
 
 use super::common::{elementwise, load, memory_cost, same_as_first};
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const LATER: OpDef = OpDef {
     name: "later",
     doc: "y = x, as a value of its own that is known only after another",
     operands: &["x", "after"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { moves_no_bytes: |x, y| x == y, ..Properties::NONE },
     attrs: &[],
     shape: same_as_first,
     cost: memory_cost,

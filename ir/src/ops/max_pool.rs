@@ -6,14 +6,13 @@ use super::common::memory_cost;
 use super::pool::{self, CEIL_MODE, KERNEL, PAD, STRIDE};
 use crate::grad::Gradient;
 use crate::kernel::BinOp;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties, Sign};
 
 pub const MAX_POOL: OpDef = OpDef {
     name: "max_pool",
     doc: "y[n,c,i,j] = max of x[n,c,i*s+r-p,j*s+q-p] over the window; padding counts as -inf",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { sign: |_| Sign::OfOperands, ..Properties::NONE },
     attrs: &[KERNEL, STRIDE, PAD, CEIL_MODE],
     shape: pool::shape,
     cost: memory_cost,

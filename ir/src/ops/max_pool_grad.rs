@@ -8,15 +8,14 @@ use super::pool::{self, CEIL_MODE, KERNEL, PAD, Pool, STRIDE};
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel, KernelBuilder, Test};
-use crate::op::{Body, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, OpCtx, OpDef, Problem, Properties};
 use crate::types::{DType, TensorType};
 
 pub const MAX_POOL_GRAD: OpDef = OpDef {
     name: "max_pool_grad",
     doc: "dx[n,c,h,w] = sum of g[n,c,i,j] over the windows whose first maximum is x[n,c,h,w]",
     operands: &["g", "x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[KERNEL, STRIDE, PAD, CEIL_MODE],
     shape,
     cost: memory_cost,

@@ -7,15 +7,14 @@
 use super::common::{self, attr, bad_attr, memory_cost};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem, Properties};
 use crate::types::{DType, Dim, TensorType};
 
 pub const NORMALIZE_U8: OpDef = OpDef {
     name: "normalize_u8",
     doc: "y[n,c,h,w] = (x[n,h,w,c] / scale - mean[c]) / std[c]",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[
         attr("mean", AttrKind::Floats, None, "subtracted, for each channel of the result"),
         attr("std", AttrKind::Floats, None, "divisor, for each channel of the result"),

@@ -4,14 +4,16 @@
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{AttrKind, Body, OpDef};
+use crate::op::{AttrKind, Body, OpDef, Properties, Sign};
 
 pub const PAD2D: OpDef = OpDef {
     name: "pad2d",
     doc: "y[n,c,h,w] = x[n,c,h-top,w-left], `value` around it",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties {
+        sign: |attrs| if attrs.float("value") >= 0.0 { Sign::OfOperands } else { Sign::Any },
+        ..Properties::NONE
+    },
     attrs: &[
         attr("pad", AttrKind::Quad, None, "rows and columns added: top, left, bottom, right"),
         attr("value", AttrKind::Float, Some("0"), "what they hold"),

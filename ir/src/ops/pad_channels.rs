@@ -5,14 +5,13 @@
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Attr, AttrKind, Body, OpDef};
+use crate::op::{Attr, AttrKind, Body, OpDef, Properties, Sign};
 
 pub const PAD_CHANNELS: OpDef = OpDef {
     name: "pad_channels",
     doc: "y[n,c,h,w] = x[n,c-before,h,w], zero in the channels before and after",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { sign: |_| Sign::OfOperands, ..Properties::NONE },
     attrs: &[
         attr("before", AttrKind::Int, Some("0"), "zero channels before those of x"),
         attr("after", AttrKind::Int, Some("0"), "zero channels after those of x"),

@@ -5,14 +5,13 @@ use super::map::Map;
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties, Sign};
 
 pub const RELU: OpDef = OpDef {
     name: "relu",
     doc: "y = max(x, 0); NaN passes through",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { sign: |_| Sign::NotNegative, ..Properties::NONE },
     attrs: &[],
     shape: same_as_first,
     cost: memory_cost,

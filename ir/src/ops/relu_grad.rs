@@ -7,14 +7,13 @@ use super::map::Map;
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::{KernelBuilder, Test};
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const RELU_GRAD: OpDef = OpDef {
     name: "relu_grad",
     doc: "dx = g where y > 0, else 0",
     operands: &["g", "y"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[],
     shape: |ctx| {
         common::equal(ctx, 1, &ctx.operands[0])?;

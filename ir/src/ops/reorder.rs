@@ -6,14 +6,14 @@ use super::common::{self, attr, bad_attr, memory_cost};
 use crate::grad::Gradient;
 use crate::kernel::{Kernel, KernelBuilder};
 use crate::layout::Layout;
-use crate::op::{Attr, AttrKind, Attrs, Body, BodyCtx, OpDef, Problem};
+use crate::op::{Attr, AttrKind, Attrs, Body, BodyCtx, OpDef, Problem, Properties, Sign};
+use crate::types::TensorType;
 
 pub const REORDER: OpDef = OpDef {
     name: "reorder",
     doc: "the same tensor in another memory layout; lanes beyond the last row of a panel are zero",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { sign: |_| Sign::OfOperands, moves_no_bytes: keeps_order, ..Properties::NONE },
     attrs: &[attr("to", AttrKind::Word, None, "plain, or a layout such as nChw8c, OIhw8i16o, Oi16o")],
     shape: |ctx| {
         let x = common::floats(ctx, 0)?;
@@ -36,6 +36,12 @@ pub const REORDER: OpDef = OpDef {
         Ok(())
     }),
 };
+
+/// A single position has its channels in order in either layout.
+fn keeps_order(x: &TensorType, y: &TensorType) -> bool {
+    let is_image = |t: &TensorType| matches!(t.layout, Layout::Plain | Layout::Blocked(_)) && t.rank() == 4;
+    x == y || (is_image(x) && is_image(y) && x.shape[2..].iter().all(|d| d.size() == Some(1)))
+}
 
 /// The layout that the attribute `to` names.
 pub fn target(attrs: &Attrs) -> Option<Layout> {

@@ -3,15 +3,15 @@
 use super::common::{self, attr, floats, memory_cost};
 use crate::grad::{GradCtx, Gradient};
 use crate::kernel::{Affine, Kernel};
-use crate::op::{Attr, AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem};
+use crate::layout::Layout;
+use crate::op::{Attr, AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem, Properties, Sign};
 use crate::types::{Dim, TensorType};
 
 pub const RESHAPE: OpDef = OpDef {
     name: "reshape",
     doc: "the same elements in row-major order under another shape",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { sign: |_| Sign::OfOperands, moves_no_bytes: are_plain, ..Properties::NONE },
     attrs: &[attr("shape", AttrKind::Dims, None, "dimensions of the result; N where the operand has N")],
     shape,
     cost: memory_cost,
@@ -33,6 +33,11 @@ fn shape(ctx: &OpCtx) -> Result<Vec<TensorType>, Problem> {
         (Some(a), Some(b)) if a == b => Ok(vec![y]),
         _ => Err(Problem::new("E0210", format!("{x} and {y} do not have the same number of elements")).operand(0)),
     }
+}
+
+/// Row-major order is the same for any shape.
+pub fn are_plain(x: &TensorType, y: &TensorType) -> bool {
+    x.layout == Layout::Plain && y.layout == Layout::Plain
 }
 
 /// Each element of the result is the element of the operand with the same row-major position.

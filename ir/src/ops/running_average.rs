@@ -7,7 +7,7 @@
 use super::channels;
 use super::common::{self, attr, elementwise};
 use crate::grad::Gradient;
-use crate::op::{AttrDef, AttrKind, Body, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, OpDef, Problem, Properties};
 
 pub const MOMENTUM: AttrDef = attr("momentum", AttrKind::Float, Some("0.1"), "weight of the batch's statistics");
 
@@ -15,8 +15,7 @@ pub const RUNNING_AVERAGE: OpDef = OpDef {
     name: "running_average",
     doc: "y = (1 - momentum)*running + momentum*batch, unbiased if batch is the variance of x",
     operands: &["running", "batch", "x?"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[MOMENTUM],
     shape: |ctx| {
         let running = common::floats(ctx, 0)?.clone();

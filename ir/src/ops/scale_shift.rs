@@ -7,14 +7,13 @@ use super::channels;
 use super::common::{self, memory_cost, same_as_first};
 use super::map::Map;
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef, Problem};
+use crate::op::{Body, OpDef, Problem, Properties};
 
 pub const SCALE_SHIFT: OpDef = OpDef {
     name: "scale_shift",
     doc: "y = a[c]*x + b[c] for each channel c, then the epilogue",
     operands: &["x", "a", "b"],
-    variadic: false,
-    epilogue: true,
+    properties: Properties { epilogue: true, ..Properties::NONE },
     attrs: &[],
     shape: |ctx| {
         let types = same_as_first(ctx)?;

@@ -4,17 +4,17 @@
 //! w, v, g and the results w', v': any shape, plain, same type; lr: [1].
 
 use super::common::{self, attr, memory_cost};
+use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::{Kernel, KernelBuilder, UnOp};
-use crate::op::{AttrKind, Body, BodyCtx, OpDef};
+use crate::op::{AttrKind, Attrs, Body, BodyCtx, OpDef, Properties};
 use crate::types::Dim;
 
 pub const SGD_STEP: OpDef = OpDef {
     name: "sgd_step",
     doc: "d = g + decay*w, v' = momentum*v + d, w' = w - lr*v'",
     operands: &["w", "v", "g", "lr"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[
         attr("momentum", AttrKind::Float, Some("0"), "share of the velocity that stays"),
         attr("weight_decay", AttrKind::Float, Some("0"), "factor of the weight in its own gradient"),
@@ -41,20 +41,26 @@ pub const SGD_STEP: OpDef = OpDef {
 };
 
 fn body(ctx: &BodyCtx) -> Kernel {
-    let (w, dtype) = (&ctx.results[0], ctx.results[0].dtype);
+    let w = &ctx.results[0];
     let mut k = KernelBuilder::new("sgd_step");
     let (ins, outs) = common::all_params(&mut k, ctx);
     common::tasks_then_nest(&mut k, &w.dims, &mut |k, at| {
         let [weight, velocity, g] = [0, 1, 2].map(|i| common::load(k, ctx, &ins, i, at));
         let lr = k.load(ins[3], &[0.into()]);
-        let [momentum, decay] = ["momentum", "weight_decay"].map(|a| k.constant(dtype, 1, ctx.attrs.float(a)));
-        let d = k.fma(weight, decay, g);
-        let velocity = k.fma(velocity, momentum, d);
-        let step = if ctx.attrs.bool("nesterov") { k.fma(velocity, momentum, d) } else { velocity };
-        let step = k.un(UnOp::Neg, step);
-        let weight = k.fma(step, lr, weight);
-        k.store(outs[0], &ctx.results[0].at(at), weight);
-        k.store(outs[1], &ctx.results[1].at(at), velocity);
+        let after = step(k, ctx.attrs, [weight, velocity, g, lr]);
+        for ((&out, y), v) in outs.iter().zip(&ctx.results).zip(after) {
+            k.store(out, &y.at(at), v);
+        }
     });
     k.finish()
+}
+
+/// The new weight and velocity, lane by lane.
+pub fn step(k: &mut KernelBuilder, attrs: &Attrs, [weight, velocity, g, lr]: [Reg; 4]) -> [Reg; 2] {
+    let [momentum, decay] = ["momentum", "weight_decay"].map(|a| k.constant_like(weight, attrs.float(a)));
+    let d = k.fma(weight, decay, g);
+    let velocity = k.fma(velocity, momentum, d);
+    let along = if attrs.bool("nesterov") { k.fma(velocity, momentum, d) } else { velocity };
+    let back = k.un(UnOp::Neg, along);
+    [k.fma(back, lr, weight), velocity]
 }

@@ -4,14 +4,13 @@
 
 use super::common::{self, attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Attr, AttrKind, Body, OpDef};
+use crate::op::{Attr, AttrKind, Body, OpDef, Properties};
 
 pub const SLICE_CHANNELS: OpDef = OpDef {
     name: "slice_channels",
     doc: "y[n,c,h,w] = x[n,start+c,h,w] for `count` channels",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[
         attr("start", AttrKind::Int, None, "first channel that is kept"),
         attr("count", AttrKind::Int, None, "number of channels that are kept"),

@@ -6,15 +6,21 @@
 use super::common::{self, memory_cost, same_as_first};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, BinOp, Kernel, KernelBuilder, UnOp};
-use crate::op::{Body, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, OpCtx, OpDef, Problem, Properties, Sign};
 use crate::types::Dim;
+
+/// Units in the last place that [`exp`](crate::kernel::exp) may add, with the division after it.
+const ROUNDINGS: i64 = 160;
 
 pub const SOFTMAX: OpDef = OpDef {
     name: "softmax",
     doc: "y = exp(x - max x) / sum of exp(x - max x) along the last axis",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties {
+        sign: |_| Sign::NotNegative,
+        roundings: |ctx| ctx.operands[0].dims[ctx.operands[0].dims.len() - 1] + ROUNDINGS,
+        ..Properties::NONE
+    },
     attrs: &[],
     shape: |ctx| {
         common::plain(ctx, 0)?;

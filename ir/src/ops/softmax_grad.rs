@@ -6,14 +6,13 @@ use super::common::{self, memory_cost, same_as_first};
 use super::softmax;
 use crate::grad::Gradient;
 use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{Body, BodyCtx, OpDef};
+use crate::op::{Body, BodyCtx, OpDef, Properties};
 
 pub const SOFTMAX_GRAD: OpDef = OpDef {
     name: "softmax_grad",
     doc: "dx = y * (g - sum of g*y along the last axis)",
     operands: &["g", "y"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[],
     shape: |ctx| {
         softmax::check_axis(ctx)?;

@@ -5,7 +5,7 @@
 
 use super::common::{self, attr, bad_attr, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{AttrDef, AttrKind, Body, OpDef};
+use crate::op::{AttrDef, AttrKind, Body, OpDef, Properties, Sign};
 
 pub const STEP: AttrDef = attr("step", AttrKind::Pair, None, "distance of the rows and columns that are kept");
 
@@ -13,8 +13,7 @@ pub const SUBSAMPLE: OpDef = OpDef {
     name: "subsample",
     doc: "y[n,c,i,j] = x[n,c,i*sh,j*sw]",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { sign: |_| Sign::OfOperands, ..Properties::NONE },
     attrs: &[STEP],
     shape: |ctx| {
         let [c, h, w] = common::image(ctx, 0)?;

@@ -8,14 +8,13 @@ use super::subsample::STEP;
 use crate::grad::Gradient;
 use crate::kernel::Affine;
 use crate::kernel::build::min_of;
-use crate::op::{Body, OpDef};
+use crate::op::{Body, OpDef, Properties};
 
 pub const SUBSAMPLE_GRAD: OpDef = OpDef {
     name: "subsample_grad",
     doc: "dx[n,c,i*sh,j*sw] = g[n,c,i,j], zero elsewhere",
     operands: &["g"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[STEP, INPUT],
     shape: |ctx| {
         let [c, p, q] = common::image(ctx, 0)?;

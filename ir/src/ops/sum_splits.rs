@@ -9,7 +9,7 @@ use super::splits::{self, MAX_SPLITS};
 use crate::entity::Reg;
 use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
-use crate::op::{Body, OpDef, Problem};
+use crate::op::{Body, OpDef, Problem, Properties};
 use crate::types::TensorType;
 
 pub const SUM_SPLITS: OpDef =
@@ -17,8 +17,7 @@ pub const SUM_SPLITS: OpDef =
         name: "sum_splits",
         doc: "y[...] = sum of x[k,...] over k, as a tree that halves",
         operands: &["x"],
-        variadic: false,
-        epilogue: false,
+        properties: Properties::NONE,
         attrs: &[],
         shape: |ctx| {
             let x = common::floats(ctx, 0)?;

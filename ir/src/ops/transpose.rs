@@ -2,15 +2,14 @@
 
 use super::common::{self, elementwise, memory_cost};
 use crate::grad::Gradient;
-use crate::op::{Body, OpDef, Problem};
+use crate::op::{Body, OpDef, Problem, Properties};
 use crate::types::{Dim, TensorType};
 
 pub const TRANSPOSE: OpDef = OpDef {
     name: "transpose",
     doc: "y[j,i] = x[i,j]",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[],
     shape: |ctx| {
         let x = common::floats(ctx, 0)?;

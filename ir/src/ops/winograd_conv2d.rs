@@ -4,19 +4,22 @@
 //! x: [N,C,H,W]; u: [O/panel, points, C, panel] of `winograd_weight`; y: [N,O,P,Q]. The sum runs over c.
 
 use super::common;
-use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIDE, STRIP, Stride, magnitudes};
+use super::winograd::{COLUMNS, Grid, LONGEST_SUM, Matrix, ROWS, STRIDE, STRIP, Stride, magnitudes};
 use super::{winograd_input, winograd_output};
 use crate::grad::Gradient;
 use crate::kernel::{Kernel, KernelBuilder};
-use crate::op::{Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, Cost, OpCtx, OpDef, Problem, Properties};
 use crate::types::TensorType;
 
 pub const WINOGRAD_CONV2D: OpDef = OpDef {
     name: "winograd_conv2d",
     doc: "y = A^T [sum over c of u * B^T x B] A for each tile of an image padded by one, then the epilogue",
     operands: &["x", "u"],
-    variadic: false,
-    epilogue: true,
+    properties: Properties {
+        epilogue: true,
+        roundings: |ctx| ctx.operands[1].dims[2] + 4 * LONGEST_SUM,
+        ..Properties::NONE
+    },
     attrs: &[STRIDE, ROWS, COLUMNS, STRIP],
     shape,
     cost,

@@ -13,7 +13,7 @@ use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::build::{LINE, min_of};
 use crate::kernel::{Affine, Kernel, KernelBuilder};
-use crate::op::{AttrDef, AttrKind, Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{AttrDef, AttrKind, Body, BodyCtx, Cost, OpCtx, OpDef, Problem, Properties};
 use crate::types::{DType, TensorType};
 
 /// As of the other Winograd ops, for their grid; a filter's gradient is taken at stride 1 alone.
@@ -24,8 +24,7 @@ pub const WINOGRAD_GRAD_WEIGHT: OpDef = OpDef {
     name: "winograd_grad_weight",
     doc: "dw = G^T [sum over tiles of (B^T x B) * (A g A^T)] G over part k of the images",
     operands: &["x", "g"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[STRIDE, ROWS, COLUMNS, STRIP, SPLITS],
     shape,
     cost,

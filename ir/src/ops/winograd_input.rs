@@ -6,20 +6,19 @@
 //! is which.
 
 use super::common::{self, attr, bad_attr};
-use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIDE, STRIP, Stride, Tiles, magnitudes, rows_times};
+use super::winograd::{COLUMNS, Grid, LONGEST_SUM, Matrix, ROWS, STRIDE, STRIP, Stride, Tiles, magnitudes, rows_times};
 use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::build::{max_of, min_of};
 use crate::kernel::{Affine, KernelBuilder};
-use crate::op::{AttrKind, Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{AttrKind, Body, BodyCtx, Cost, OpCtx, OpDef, Problem, Properties};
 use crate::types::{DType, Dim, TensorType};
 
 pub const WINOGRAD_INPUT: OpDef = OpDef {
     name: "winograd_input",
     doc: "v = B^T x B for each tile and channel of an image padded by one",
     operands: &["x"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties { roundings: |_| 2 * LONGEST_SUM, ..Properties::NONE },
     attrs: &[
         STRIDE,
         ROWS,

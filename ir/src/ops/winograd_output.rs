@@ -5,20 +5,25 @@
 //! y: [N,O,H,W]. The sum runs over c.
 
 use super::common::{self, bad_attr};
-use super::winograd::{COLUMNS, Grid, Matrix, ROWS, STRIDE, STRIP, Stride, Tiles, columns_times, magnitudes};
+use super::winograd::{
+    COLUMNS, Grid, LONGEST_SUM, Matrix, ROWS, STRIDE, STRIP, Stride, Tiles, columns_times, magnitudes,
+};
 use crate::entity::{Buf, Reg};
 use crate::grad::Gradient;
 use crate::kernel::{Affine, KernelBuilder};
 use crate::layout::Layout;
-use crate::op::{Body, BodyCtx, Cost, OpCtx, OpDef, Problem};
+use crate::op::{Body, BodyCtx, Cost, OpCtx, OpDef, Problem, Properties};
 use crate::types::{Dim, TensorType};
 
 pub const WINOGRAD_OUTPUT: OpDef = OpDef {
     name: "winograd_output",
     doc: "y = A^T [sum over c of u*v] A for each tile, then the epilogue",
     operands: &["v", "u"],
-    variadic: false,
-    epilogue: true,
+    properties: Properties {
+        epilogue: true,
+        roundings: |ctx| ctx.operands[1].dims[2] + 2 * LONGEST_SUM,
+        ..Properties::NONE
+    },
     attrs: &[STRIDE, ROWS, COLUMNS, STRIP],
     shape,
     cost,

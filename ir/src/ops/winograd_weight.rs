@@ -7,15 +7,14 @@ use super::common::{self, attr, bad_attr, memory_cost};
 use super::winograd::{MAX_TILE, STRIDE, Stride};
 use crate::grad::Gradient;
 use crate::kernel::KernelBuilder;
-use crate::op::{AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem};
+use crate::op::{AttrKind, Body, BodyCtx, OpCtx, OpDef, Problem, Properties};
 use crate::types::{DType, Dim, TensorType};
 
 pub const WINOGRAD_WEIGHT: OpDef = OpDef {
     name: "winograd_weight",
     doc: "u = G w G^T for each pair of channels, in panels of output channels, computed in f64",
     operands: &["w"],
-    variadic: false,
-    epilogue: false,
+    properties: Properties::NONE,
     attrs: &[
         STRIDE,
         attr("tile", AttrKind::Pair, None, "outputs of the largest tile: height, width"),

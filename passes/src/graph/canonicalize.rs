@@ -10,7 +10,7 @@ use crate::pass::{Pass, PassCtx, Refusal, Verdict, keep};
 use ir::entity::{Node, Value};
 use ir::epilogue::Step;
 use ir::graph::{GraphRef, Patch};
-use ir::op::{Attr, Attrs};
+use ir::op::{Attr, Attrs, Sign};
 use ir::program::verify::MAX_PARAMS;
 use ir::types::Dim;
 use ir::{Diagnostics, Graph};
@@ -100,18 +100,10 @@ fn is_never_negative(g: &Graph, v: Value) -> bool {
         let Some(v) = open.pop() else { return true };
         let Some(n) = g.def(v) else { return false };
         let d = &g.nodes[n];
-        match d.op.name {
-            "relu" | "softmax" => {}
-            "clamp" if d.attrs.float("lo") >= 0.0 => {}
-            "conv2d" | "dense" => match d.epilogue.last() {
-                Some(Step::Relu) => {}
-                Some(Step::Clamp(lo, _)) if *lo >= 0.0 => {}
-                _ => return false,
-            },
-            "pad2d" if d.attrs.float("value") < 0.0 => return false,
-            "max_pool" | "avg_pool" | "global_avg_pool" | "subsample" | "pad_channels" | "pad2d" | "flatten"
-            | "reshape" | "reorder" => open.push(d.operands[0]),
-            "add" => open.extend(&d.operands),
+        match (d.epilogue.last(), (d.op.properties.sign)(&d.attrs)) {
+            (Some(Step::Relu), _) | (None, Sign::NotNegative) => {}
+            (Some(Step::Clamp(lo, _)), _) if *lo >= 0.0 => {}
+            (None, Sign::OfOperands) => open.extend(&d.operands),
             _ => return false,
         }
     }

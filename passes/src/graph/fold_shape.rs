@@ -26,7 +26,8 @@ impl Pass for FoldShape {
     }
 }
 
-fn is_shape_change(g: &Graph, n: Node) -> bool {
+/// Whether all that it does is to state another shape.
+pub(super) fn is_shape_change(g: &Graph, n: Node) -> bool {
     matches!(g.op(n).name, "flatten" | "reshape")
 }
 

@@ -55,7 +55,7 @@ impl Pass for FuseEpilogue {
 }
 
 fn is_layer(g: &Graph, v: Value) -> bool {
-    g.def(v).is_some_and(|n| g.op(n).epilogue)
+    g.def(v).is_some_and(|n| g.op(n).properties.epilogue)
 }
 
 fn fuse(view: &GraphRef, n: Node) -> Verdict<Keep> {
@@ -145,7 +145,7 @@ fn other_branches(g: &Graph) -> Vec<Node> {
             let d = &g.nodes[*r];
             d.epilogue.iter().any(|s| matches!(*s, Step::Add(i) if d.operands[i] == v))
         };
-        g.op(*n).epilogue && !g.is_output(v) && matches!(&readers[v][..], [r] if as_shortcut(r))
+        g.op(*n).properties.epilogue && !g.is_output(v) && matches!(&readers[v][..], [r] if as_shortcut(r))
     };
     g.order.iter().copied().filter(taken).collect()
 }

@@ -14,7 +14,8 @@ const FEWEST_LANES: i64 = 4;
 fn shift(r: &Request) -> [i64; 2] {
     let channels = match r.op.name {
         "pad_channels" => r.ctx.attrs.int("before"),
-        _ => -r.ctx.attrs.int("start"),
+        "slice_channels" => -r.ctx.attrs.int("start"),
+        name => unreachable!("invariant: the table lists no {name} for this template"),
     };
     let unit = (1..=r.block()).rev().find(|n| r.block() % n == 0 && channels % n == 0);
     [channels, unit.unwrap_or(1)]

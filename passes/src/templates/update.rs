@@ -1,9 +1,10 @@
 //! The end of a training step, on tensors as rows: partial sums are added, parameters move.
 
 use super::{Offer, Request, vector_cost_ns};
-use ir::entity::{Buf, Reg};
+use ir::entity::Buf;
 use ir::kernel::build::{max_of, min_of};
-use ir::kernel::{Affine, KernelBuilder, Role, UnOp};
+use ir::kernel::{Affine, KernelBuilder, Role};
+use ir::ops::sgd_step;
 use ir::ops::sum_splits::tree;
 use ir::{DType, Kernel, Layout};
 
@@ -35,7 +36,13 @@ pub fn build(r: &Request) -> Option<Kernel> {
                 let splits = k.shape(ins[0])[0];
                 vec![tree(k, 0..splits, &mut |k, s| k.load_vec(ins[0], lanes, &[s.into(), at.clone()]))]
             }
-            _ => sgd_step(k, r, &ins, at, lanes),
+            "sgd_step" => {
+                let [weight, velocity, g] = [0, 1, 2].map(|i| k.load_vec(ins[i], lanes, std::slice::from_ref(at)));
+                let lr = k.load(ins[3], &[0.into()]);
+                let lr = k.splat(lr, lanes);
+                sgd_step::step(k, r.ctx.attrs, [weight, velocity, g, lr]).to_vec()
+            }
+            name => unreachable!("invariant: the table lists no {name} for this template"),
         };
         for (&out, v) in outs.iter().zip(values) {
             k.store(out, std::slice::from_ref(at), v);
@@ -53,17 +60,4 @@ pub fn build(r: &Request) -> Option<Kernel> {
         k.for_(start, end, |k, i| step(k, &(&first + i), 1));
     }
     Some(k.finish())
-}
-
-/// The new weights and velocities, in the arithmetic of the op's body.
-fn sgd_step(k: &mut KernelBuilder, r: &Request, ins: &[Buf], at: &Affine, lanes: u32) -> Vec<Reg> {
-    let [weight, velocity, g] = [0, 1, 2].map(|i| k.load_vec(ins[i], lanes, std::slice::from_ref(at)));
-    let lr = k.load(ins[3], &[0.into()]);
-    let lr = k.splat(lr, lanes);
-    let [momentum, decay] = ["momentum", "weight_decay"].map(|a| k.constant(DType::F32, lanes, r.ctx.attrs.float(a)));
-    let d = k.fma(weight, decay, g);
-    let velocity = k.fma(velocity, momentum, d);
-    let step = if r.ctx.attrs.bool("nesterov") { k.fma(velocity, momentum, d) } else { velocity };
-    let step = k.un(UnOp::Neg, step);
-    vec![k.fma(step, lr, weight), velocity]
 }

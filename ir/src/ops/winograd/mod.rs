@@ -32,6 +32,8 @@ use crate::op::{AttrDef, Attrs, Problem};
 
 /// Largest tile.
 pub const MAX_TILE: i64 = 4;
+/// Terms of a row of a transform at most, with their products.
+pub const LONGEST_SUM: i64 = 12;
 
 #[derive(Clone, Copy)]
 enum Point {

@@ -160,13 +160,13 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        let most = if op.variadic { usize::MAX } else { op.operands.len() };
+        let most = if op.properties.variadic { usize::MAX } else { op.operands.len() };
         let least = op.operands.iter().filter(|o| !o.ends_with('?')).count();
         if !(least..=most).contains(&operands.len()) {
             let takes = op.operands.join(", ");
             let message = format!(
                 "{op_name} takes {takes}{}; {} are given",
-                if op.variadic { ", …" } else { "" },
+                if op.properties.variadic { ", …" } else { "" },
                 operands.len()
             );
             self.report("E0012", message, op_span.clone());
@@ -181,7 +181,7 @@ impl<'a> Parser<'a> {
             }
             given.push(name);
             self.expect("=")?;
-            if name == "epilogue" && op.epilogue {
+            if name == "epilogue" && op.properties.epilogue {
                 self.epilogue(scope, &mut operands, &mut spans, &mut epilogue)?;
                 continue;
             }

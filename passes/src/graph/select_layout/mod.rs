@@ -11,6 +11,7 @@
 
 mod cut;
 
+use super::fold_shape::is_shape_change;
 use super::{add_reorder, constants, is_op, op};
 use crate::pass::{Pass, PassCtx};
 use crate::templates::{self, Offer};
@@ -98,7 +99,7 @@ impl<'a> Selector<'a> {
         let d = &self.g.nodes[n];
         let (operands, results) = (self.plain_types(&d.operands), self.plain_types(&d.results));
         let mut menu = Menu { offers: Default::default() };
-        if matches!(d.op.name, "flatten" | "reshape") {
+        if is_shape_change(self.g, n) {
             // Plain to plain they move no bytes.
             let operands = vec![Layout::Plain; operands.len()];
             menu.offers[0][0] = Some(Offer { operands, result: Layout::Plain, cost_ns: 0.0 });
