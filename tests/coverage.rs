@@ -12,7 +12,7 @@ pub fn tests() -> Vec<Trial> {
     vec![
         test("coverage::every_op_has_an_oracle_and_a_case", || {
             let cases = conformance::ops();
-            for op in ir::op::OPS {
+            for op in ir::ops::ALL {
                 assert!(oracle(op.name).is_some(), "{} has no oracle in tests/oracle/", op.name);
                 assert!(cases.contains(op.name), "{} has no case in tests/conformance/cases.rs", op.name);
             }

@@ -68,7 +68,7 @@ fn read(text: &str) -> Result<Spec, Diagnostic> {
     let name = &text[at.clone()];
     let op = lookup(name).ok_or_else(|| {
         let d = wrong(format!("there is no op '{name}'"), &at);
-        match nearest(name, ir::op::OPS.iter().map(|o| o.name)) {
+        match nearest(name, ir::ops::ALL.iter().map(|o| o.name)) {
             Some(near) => d.help(format!("did you mean {near}?")),
             None => d,
         }

@@ -6,7 +6,7 @@ use crate::test;
 use ir::entity::Value;
 use ir::grad::Gradient;
 use ir::graph::GraphBuilder;
-use ir::op::OPS;
+use ir::ops;
 use ir::{DType, Graph};
 use libtest_mimic::Trial;
 use passes::autodiff::vjp;
@@ -18,7 +18,7 @@ pub fn tests() -> Vec<Trial> {
         test("training::rules::adjoints_on_integers", || gradient_cases().iter().for_each(adjoint)),
         test("training::rules::every_rule_has_a_case_and_what_has_none_says_why", || {
             let tested: BTreeSet<&str> = gradient_cases().iter().map(|c| c.op.name).collect();
-            for op in OPS {
+            for op in ops::ALL {
                 match op.grad {
                     Gradient::Rule(_) => assert!(tested.contains(op.name), "the gradient of {} is not tested", op.name),
                     Gradient::None(why) => assert!(why.len() > 10, "{} has no gradient, and no reason", op.name),

@@ -145,7 +145,7 @@ impl<'a> Parser<'a> {
         let (op_name, op_span) = self.word("an op")?;
         let Some(op) = lookup(op_name) else {
             let mut d = Diagnostic::error("E0011", format!("there is no op '{op_name}'")).at(Place::Text(op_span), "");
-            if let Some(near) = crate::text::nearest(op_name, crate::op::OPS.iter().map(|o| o.name)) {
+            if let Some(near) = crate::text::nearest(op_name, crate::ops::ALL.iter().map(|o| o.name)) {
                 d = d.help(format!("did you mean '{near}'?"));
             }
             return Err(self.problem(d));
