@@ -75,7 +75,8 @@ fn by_block(r: &Request, map: Map) -> Kernel {
     let (image, block) = (t.floordiv(blocks), t.modulo(blocks));
     let channel = &block * i64::from(lanes);
     let [tensors, vectors] = r.ctx.tensors_and_vectors();
-    let vectors: Vec<Reg> = vectors.iter().map(|&i| k.load_vec(ins[i], lanes, &[channel.clone()])).collect();
+    let vectors: Vec<Reg> =
+        vectors.iter().map(|&i| k.load_vec(ins[i], lanes, std::slice::from_ref(&channel))).collect();
     let of_channel = (map.channel)(&mut k, r.ctx, &vectors);
     k.for_(0, h, |k, i| {
         k.for_(0, w, |k, j| {
