@@ -1,7 +1,7 @@
 //! Ops that compute each element of their result for itself, and what their bodies and fast code share: the arithmetic,
 //! lane by lane, on scalars as on vectors.
 
-use super::common::{epilogue, load, params, tasks_then_nest};
+use super::common::{elementwise, epilogue, load};
 use crate::entity::Reg;
 use crate::kernel::{Kernel, KernelBuilder};
 use crate::op::BodyCtx;
@@ -22,20 +22,15 @@ impl Map {
         Map { channel: |_, _, vectors| vectors.to_vec(), element }
     }
 
-    /// Element by element, tasks over the first two dimensions.
+    /// Element by element.
     pub fn body(self, name: &str, ctx: &BodyCtx) -> Kernel {
-        let mut k = KernelBuilder::new(name);
-        let (ins, out) = params(&mut k, ctx);
-        let y = &ctx.results[0];
         let [tensors, vectors] = ctx.tensors_and_vectors();
-        tasks_then_nest(&mut k, &y.dims, &mut |k, at| {
-            let x: Vec<Reg> = tensors.iter().map(|&i| load(k, ctx, &ins, i, at)).collect();
-            let vectors: Vec<Reg> = vectors.iter().map(|&i| load(k, ctx, &ins, i, &at[1..2])).collect();
+        elementwise(name, ctx, &mut |k, ins, at| {
+            let x: Vec<Reg> = tensors.iter().map(|&i| load(k, ctx, ins, i, at)).collect();
+            let vectors: Vec<Reg> = vectors.iter().map(|&i| load(k, ctx, ins, i, &at[1..2])).collect();
             let channel = (self.channel)(k, ctx, &vectors);
             let v = (self.element)(k, ctx, &x, &channel);
-            let v = epilogue(k, ctx, &ins, at, v);
-            k.store(out, &y.at(at), v);
-        });
-        k.finish()
+            epilogue(k, ctx, ins, at, v)
+        })
     }
 }
